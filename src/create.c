@@ -1,0 +1,306 @@
+/*
+ * Making segments. The protocol: life.h.
+ */
+#include "life.h"
+#include "member.h"
+#include "structs.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What one call to create works with. */
+struct creation {
+	struct shk_geometry geometry;
+	struct shmkit_segment_options options;
+	const char *name;                   /* bare; "" for a memfd */
+	const char *title;
+	const char *label;                  /* for the header of a memfd */
+	char temporary[64];                 /* "" with O_TMPFILE */
+};
+
+static int check_size(const struct creation *creation, uint64_t size)
+{
+	if (size < creation->geometry.data_offset)
+		return shk_fail(-EINVAL, "segment '%s': %llu bytes were asked for, its header, members and "
+					 "table alone take %llu (shmkit_segment_footprint())",
+				creation->title, (unsigned long long)size,
+				(unsigned long long)creation->geometry.data_offset);
+	return 0;
+}
+
+/* The file's length, and memory behind the header, members and table, or behind all of it. */
+static int size_file(const struct creation *creation, int fd)
+{
+	const struct shk_geometry *geometry = &creation->geometry;
+	bool all = geometry->flags & SHMKIT_SEGMENT_POPULATE;
+	uint64_t available;
+	int result = shk_resize(fd, geometry->size);
+
+	if (result)
+		return shk_fail(result == -EINVAL ? -EFBIG : result,
+				"segment '%s' could not be given %llu bytes: %s", creation->title,
+				(unsigned long long)geometry->size, strerror(-result));
+	/* Structures bring their own memory; a segment that never could is refused now, not later. */
+	result = shk_available(fd, &available);
+	if (!result && available < geometry->size)
+		return shk_fail(-ENOSPC, "segment '%s' of %llu bytes does not fit: the file system in "
+					 SHK_SHM_DIR " has %llu left; free some, ask for less (and let it "
+					 "grow: max_size), or mount it larger", creation->title,
+				(unsigned long long)geometry->size, (unsigned long long)available);
+	result = shk_allocate(fd, 0, all ? geometry->size : geometry->data_offset);
+	if (result)
+		return shk_fail(result, "no memory for segment '%s' of %llu bytes in " SHK_SHM_DIR ": %s",
+				creation->title, (unsigned long long)geometry->size, strerror(-result));
+	return 0;
+}
+
+static int set_access(const struct creation *creation, int fd)
+{
+	const struct shmkit_segment_options *options = &creation->options;
+	mode_t mode = options->mode ? options->mode : 0600;
+
+	if ((options->flags & SHMKIT_SEGMENT_GROUP) && fchown(fd, (uid_t)-1, options->group) != 0)
+		return shk_fail(-errno, "segment '%s' could not be given to group %u: %s", creation->title,
+				options->group, strerror(errno));
+	if (fchmod(fd, mode) != 0)
+		return shk_fail(-errno, "segment '%s' could not be given mode 0%o: %s", creation->title,
+				(unsigned)mode, strerror(errno));
+	return 0;
+}
+
+/* A joined segment in a file without its name. Takes fd over. */
+static int build(const struct creation *creation, int fd, struct shmkit_segment **ret_segment)
+{
+	struct shmkit_segment *segment;
+	const char *name = creation->temporary[0] ? creation->temporary : creation->name;
+	int saved = errno;
+	int result = shk_segment_new(fd, name, creation->title, false, &segment);
+
+	if (result)
+		return result;
+	result = size_file(creation, fd);
+	if (!result)
+		result = shk_segment_map(segment, &creation->geometry);
+	if (!result) {
+		shk_header_write(segment, &creation->geometry, creation->label);
+		result = shk_segment_join(segment);
+	}
+	if (!result) {
+		shk_segment_advise(segment, creation->options.flags);
+		result = set_access(creation, fd);
+	}
+	errno = saved;
+	if (result) {
+		shk_segment_discard(segment);
+		return result;
+	}
+	strlcpy(segment->name, creation->name, sizeof(segment->name));
+	*ret_segment = segment;
+	return 0;
+}
+
+/*
+ * A left-over or damaged segment of that name goes, unless somebody alive is in it, and ours takes
+ * its place. 0; -EEXIST: it is alive, or meant to stay; -EAGAIN: the name has changed, start again.
+ */
+static int replace(const struct creation *creation, struct shmkit_segment *segment)
+{
+	struct shk_geometry found;
+	char temporary[64];
+	int old = shk_open_name(creation->name, true);
+	int life = -1, result;
+	sigset_t saved;
+
+	if (old < 0)
+		return old == -ENOENT ? -EAGAIN
+				      : shk_fail(old, "'%s' could not be opened to be replaced: %s",
+						 creation->title, strerror(-old));
+	shk_process_enter(&saved);
+	result = shk_life_lock(old, creation->name, creation->title, &life);
+	if (result)
+		goto out;
+	result = -EAGAIN;
+	if (!shk_name_is(creation->name, old))
+		goto out;
+	if (!shk_is_segment(old)) {
+		result = shk_fail(-EPROTO, "'%s' is not a shmkit segment and is left alone; remove it "
+					   "yourself or choose another name", creation->title);
+		goto out;
+	}
+	result = shk_probe_write(old, SHK_LOCK_MEMBER, SHK_MAX_MEMBERS);
+	if (result == 0) {
+		int health = shk_geometry_from_file(old, creation->title, true, &found);
+
+		/* a newer library's, or one that was meant to stay: not ours to throw away */
+		if (health != -EPROTO && (health || (found.flags & SHMKIT_SEGMENT_PERSIST)))
+			result = health ? health : 1;
+	}
+	if (result) {
+		if (result == 1)
+			result = shk_fail(-EEXIST, "segment '%s' exists already and is alive or persistent",
+					  creation->title);
+		goto out;
+	}
+	snprintf(temporary, sizeof(temporary), ".shmkit-%llx-%llx",
+		 (unsigned long long)segment->inode, (unsigned long long)shk_now_ns());
+	result = creation->temporary[0] ? shk_link(creation->temporary, temporary)
+					: shk_link_unnamed(segment->fd, temporary);
+	if (result == 0)
+		result = shk_rename(temporary, creation->name);
+	if (result)
+		result = shk_fail(result, "segment '%s' could not be replaced: %s", creation->title,
+				  strerror(-result));
+out:
+	shk_life_unlock(life);
+	shk_close(old);
+	shk_process_leave(&saved);
+	return result;
+}
+
+/* Gives the finished segment its name. */
+static int publish(const struct creation *creation, struct shmkit_segment *segment)
+{
+	for (;;) {
+		int result = creation->temporary[0] ? shk_link(creation->temporary, creation->name)
+						    : shk_link_unnamed(segment->fd, creation->name);
+
+		if (result == 0)
+			return 0;
+		if (result != -EEXIST)
+			return shk_fail(result, "segment '%s' could not be given its name in " SHK_SHM_DIR
+						": %s", creation->title, strerror(-result));
+		if (!(creation->options.flags & SHMKIT_SEGMENT_REPLACE_DEAD))
+			return shk_fail(-EEXIST, "segment '%s' exists already; open it, or choose another "
+						 "name", creation->title);
+		result = replace(creation, segment);
+		if (result != -EAGAIN)
+			return result;
+	}
+}
+
+static int create_named(struct creation *creation, struct shmkit_segment **ret_segment)
+{
+	struct shmkit_segment *segment;
+	int fd = shk_open_unnamed();
+	int result;
+
+	/* no O_TMPFILE in that file system, or no /proc to link it through */
+	if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL || fd == -ENOSYS ||
+	    (fd >= 0 && access("/proc/self/fd", X_OK) != 0)) {
+		shk_close(fd);
+		fd = shk_open_temporary(creation->temporary);
+	}
+	if (fd < 0)
+		return shk_fail(fd, "a segment cannot be made in " SHK_SHM_DIR ": %s", strerror(-fd));
+	result = build(creation, fd, &segment);
+	if (result == 0) {
+		SHK_POINT("create.built");
+		result = publish(creation, segment);
+		if (result)
+			shk_segment_discard(segment);
+	}
+	if (creation->temporary[0])
+		shk_unlink(creation->temporary);
+	if (result == 0)
+		*ret_segment = segment;
+	return result;
+}
+
+static int prepare(struct creation *creation, const char *name, uint64_t size,
+		   const struct shmkit_segment_options *options)
+{
+	int result = shk_check_segment_name(name, &creation->name);
+
+	creation->title = creation->name;
+	if (!result)
+		result = shk_geometry_from_options(options, size, &creation->geometry,
+						   &creation->options);
+	return result ? result : check_size(creation, size);
+}
+
+int shmkit_segment_create(const char *name, uint64_t size,
+			  const struct shmkit_segment_options *options,
+			  struct shmkit_segment **ret_segment)
+{
+	struct creation creation = { .label = NULL };
+	int result;
+
+	if (!ret_segment)
+		return shk_fail(-EINVAL, "shmkit_segment_create: ret_segment is NULL");
+	result = prepare(&creation, name, size, options);
+	return result ? result : create_named(&creation, ret_segment);
+}
+
+int shmkit_segment_open_or_create(const char *name, uint64_t size,
+				  const struct shmkit_segment_options *options,
+				  struct shmkit_segment **ret_segment)
+{
+	struct creation creation = { .label = NULL };
+	uint32_t flags;
+	int result;
+
+	if (!ret_segment)
+		return shk_fail(-EINVAL, "shmkit_segment_open_or_create: ret_segment is NULL");
+	result = prepare(&creation, name, size, options);
+	if (result)
+		return result;
+	flags = creation.options.flags & (SHMKIT_SEGMENT_HUGE_PAGES | SHMKIT_SEGMENT_POPULATE |
+					  SHMKIT_SEGMENT_GUARD | SHMKIT_SEGMENT_REPLACE_DEAD);
+	for (;;) {
+		result = shk_open_by_name(creation.name, flags, ret_segment);
+		if (result == 0)
+			return 0;
+		if (result != -ENOENT && !(result == -EPROTO && (flags & SHMKIT_SEGMENT_REPLACE_DEAD)))
+			return result;
+		creation.temporary[0] = '\0';
+		result = create_named(&creation, ret_segment);
+		if (result == 0)
+			return 1;
+		if (result != -EEXIST)
+			return result;
+	}
+}
+
+/* ---- without a name ---- */
+
+int shmkit_segment_create_anonymous(const char *label, uint64_t size,
+				    const struct shmkit_segment_options *options,
+				    struct shmkit_segment **ret_segment)
+{
+	struct creation creation = { .name = "", .title = label, .label = label };
+	int seals = F_SEAL_SHRINK | F_SEAL_SEAL;
+	int fd, result;
+
+	if (!ret_segment || !label)
+		return shk_fail(-EINVAL, "shmkit_segment_create_anonymous: %s is NULL",
+				label ? "ret_segment" : "label");
+	if (strlen(label) > 63)
+		return shk_fail(-ENAMETOOLONG, "the label has %zu bytes; at most 63 are possible",
+				strlen(label));
+	result = shk_geometry_from_options(options, size, &creation.geometry, &creation.options);
+	if (!result)
+		result = check_size(&creation, size);
+	if (result)
+		return result;
+	creation.geometry.flags |= SHK_HEADER_ANONYMOUS;
+	if (creation.geometry.max_size == creation.geometry.size)
+		seals |= F_SEAL_GROW;
+	fd = shk_open_memfd(label);
+	if (fd < 0)
+		return shk_fail(fd, "anonymous segment '%s' cannot be made: %s", label, strerror(-fd));
+	result = build(&creation, fd, ret_segment);
+	if (result)
+		return result;
+	if (fcntl(fd, F_ADD_SEALS, seals) != 0) {
+		result = -errno;
+		shmkit_segment_close(*ret_segment);
+		*ret_segment = NULL;
+		return shk_fail(result, "anonymous segment '%s' could not be sealed: %s", label,
+				strerror(-result));
+	}
+	return 0;
+}

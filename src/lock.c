@@ -1,0 +1,83 @@
+#include "lock.h"
+
+#include "member.h"
+#include "sys.h"
+
+#include <endian.h>
+#include <errno.h>
+
+#define SPINS 100
+
+/* The half of the word that changes with every acquisition. */
+static uint32_t *low_half(shk_u64 *lock)
+{
+	return (uint32_t *)(void *)lock + (BYTE_ORDER == BIG_ENDIAN);
+}
+
+/* One attempt: free, or held by the dead. */
+static bool try_take(struct shmkit_segment *segment, shk_u64 *lock, uint64_t seen, bool ask,
+		     uint64_t *ret_word)
+{
+	uint64_t taken = (seen & ~(SHK_LOCK_GENERATION - 1)) + SHK_LOCK_GENERATION +
+			 (seen & SHK_LOCK_WAITERS) + SHK_LOCK_HELD + segment->member_id;
+
+	if (shk_lock_is_held(seen)) {
+		uint64_t member_word;
+
+		if (!ask || !shk_member_is_dead(segment, shk_lock_owner(seen), &member_word))
+			return false;
+	}
+	/* lock:L acquire. Pairs with lock:U, or with the kernel's word that the holder is gone. */
+	if (!shk_cas_acq_rel(lock, seen, taken))
+		return false;
+	/* Dies here: held by the dead. Peers: take over. */
+	SHK_POINT("lock.taken");
+	*ret_word = taken;
+	return true;
+}
+
+int shk_lock_word_acquire(struct shmkit_segment *segment, shk_u64 *lock, int64_t timeout_ns,
+			  const char *what, uint64_t *ret_word)
+{
+	int64_t deadline = timeout_ns ? shk_now_ns() + timeout_ns : 0;
+
+	for (unsigned round = 0;; round++) {
+		uint64_t seen = shk_load_acquire(lock);
+		bool ask = timeout_ns == 0 || round >= SPINS;
+
+		if (try_take(segment, lock, seen, ask, ret_word))
+			return 0;
+		if (!shk_lock_is_held(seen) || shk_load_relaxed(lock) != seen)
+			continue;
+		if (!ask) {
+			shk_pause();
+			continue;
+		}
+		if (timeout_ns == 0 || shk_now_ns() >= deadline)
+			return shk_fail(-EBUSY, "%s is held by process %d (member %u), which is alive "
+						"but does not go on; continue or end that process",
+					what, (int)shk_member(segment, shk_lock_owner(seen) %
+						segment->geometry.max_members)->pid,
+					shk_lock_owner(seen));
+		if (!(seen & SHK_LOCK_WAITERS) &&
+		    !shk_cas_acq_rel(lock, seen, seen | SHK_LOCK_WAITERS))
+			continue;
+		seen |= SHK_LOCK_WAITERS;
+		shk_futex_wait(low_half(lock), (uint32_t)seen, INT64_C(10000000));
+	}
+}
+
+void shk_lock_word_release(shk_u64 *lock, uint64_t word)
+{
+	uint64_t free = word & ~(SHK_LOCK_GENERATION - 1);
+
+	/* lock:U release. Pairs with lock:L. */
+	if (shk_cas_release(lock, word, free))
+		return;
+	/* the only change a living holder can meet is the waiters bit */
+	word |= SHK_LOCK_WAITERS;
+	if (shk_cas_release(lock, word, free)) {
+		SHK_POINT("lock.freed");
+		shk_futex_wake_all(low_half(lock));
+	}
+}

@@ -1,0 +1,504 @@
+/*
+ * Handles of structures: made, opened, closed, refused.
+ */
+#include "object.h"
+
+#include "member.h"
+#include "schema.h"
+#include "structs.h"
+#include "sys.h"
+#include "table.h"
+#include "wait.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- shapes ---- */
+
+static uint32_t default_alignment(uint32_t element_size)
+{
+	uint32_t alignment = 16;
+
+	while (element_size % alignment)
+		alignment /= 2;
+	return alignment;
+}
+
+/* "a queue", for sentences. */
+static const char *a_kind(uint32_t kind, char text[32])
+{
+	const struct shk_kind *known = shk_kind_of(kind);
+	const char *name = known ? known->name : "structure of an unknown kind";
+
+	snprintf(text, 32, "%s %s", strchr("aeiou", name[0]) ? "an" : "a", name);
+	return text;
+}
+
+/* The size with everything: schema, rounding. 0, -EINVAL, -ENOSPC. */
+static int measure(const struct shk_kind *kind, struct shk_shape *shape)
+{
+	uint64_t align = shape->alignment > SHK_EXTENT_ALIGN ? shape->alignment : SHK_EXTENT_ALIGN;
+	int result = kind->measure(shape);
+
+	if (result)
+		return result;
+	if (__builtin_add_overflow(shape->size, (shape->schema_size + 7u) & ~7u, &shape->size) ||
+	    shape->size > SHK_MAX_SIZE)
+		return shk_fail(-ENOSPC, "%s of %" PRIu64 " elements of %u bytes is larger than any segment",
+				kind->name, shape->requested, shape->element_size);
+	shape->size = (shape->size + align - 1) & ~(align - 1);
+	return 0;
+}
+
+static int shape_from_options(uint32_t kind_number, uint32_t element_size, uint64_t capacity,
+			      const struct shmkit_object_options *given, struct shk_shape *ret_shape,
+			      char schema[SHK_SCHEMA_SIZE])
+{
+	const struct shk_kind *kind = shk_kind_of(kind_number);
+	struct shmkit_object_options options;
+	int result;
+
+	if (!kind)
+		return shk_fail(-EINVAL, "there is no kind %u of structure", kind_number);
+	result = shk_struct_in(&options, sizeof(options), sizeof(options), given, "object options");
+	if (result)
+		return result;
+	if (kind->fixed_element_size)
+		element_size = element_size ? element_size : kind->fixed_element_size;
+	if (kind->fixed_element_size && (element_size != kind->fixed_element_size || capacity > 1))
+		return shk_fail(-EINVAL, "an %s is one element of %u bytes", kind->name,
+				kind->fixed_element_size);
+	if (element_size < 1 || element_size > SHK_MAX_ELEMENT_SIZE)
+		return shk_fail(-EINVAL, "%s: an element size of %u was asked for; 1 to %u bytes are possible",
+				kind->name, element_size, SHK_MAX_ELEMENT_SIZE);
+	if (options.flags & ~kind->flags)
+		return shk_fail(-EINVAL, "%s: options.flags has unknown bits 0x%x", kind->name,
+				options.flags & ~kind->flags);
+	if (options.reserved)
+		return shk_fail(-EINVAL, "%s: options.reserved must be 0", kind->name);
+	if (options.alignment & (options.alignment - 1) || options.alignment > SHK_MAX_ALIGNMENT)
+		return shk_fail(-EINVAL, "%s: an alignment of %u was asked for; powers of two up to %u are "
+					 "possible", kind->name, options.alignment, SHK_MAX_ALIGNMENT);
+	*ret_shape = (struct shk_shape){
+		.kind = kind_number, .element_size = element_size, .flags = options.flags,
+		.alignment = options.alignment ? options.alignment : default_alignment(element_size),
+		.requested = kind->fixed_element_size ? 1 : capacity,
+	};
+	schema[0] = '\0';
+	if (options.schema) {
+		result = shk_schema_check(options.schema, element_size, schema, SHK_SCHEMA_SIZE);
+		if (result)
+			return result;
+		ret_shape->schema_size = (uint32_t)strlen(schema) + 1;
+	}
+	return measure(kind, ret_shape);
+}
+
+int shmkit_object_footprint(uint32_t kind, uint32_t element_size, uint64_t capacity,
+			    const struct shmkit_object_options *options, uint64_t *ret_size)
+{
+	char schema[SHK_SCHEMA_SIZE];
+	struct shk_shape shape;
+	int result;
+
+	if (!ret_size)
+		return shk_fail(-EINVAL, "shmkit_object_footprint: ret_size is NULL");
+	result = shape_from_options(kind, element_size, capacity, options, &shape, schema);
+	if (result)
+		return result;
+	/* and what may be left empty in front of it */
+	*ret_size = shape.size;
+	if (shape.alignment > SHK_EXTENT_ALIGN)
+		*ret_size += shape.alignment - SHK_EXTENT_ALIGN;
+	return 0;
+}
+
+/* ---- entries ---- */
+
+/* The shape an entry claims, if it can be true. 0 or -EBADMSG (no last error). */
+static int shape_from_entry(const struct shk_entry_shm *entry, struct shk_shape *ret_shape)
+{
+	const struct shk_kind *kind = shk_kind_of(entry->kind);
+	struct shk_shape shape = {
+		.kind = entry->kind, .element_size = entry->element_size, .flags = entry->flags,
+		.alignment = entry->alignment, .schema_size = entry->schema_size,
+		.requested = entry->requested,
+	};
+
+	if (!kind || shape.element_size < 1 || shape.element_size > SHK_MAX_ELEMENT_SIZE ||
+	    shape.alignment < 1 || shape.alignment > SHK_MAX_ALIGNMENT ||
+	    (shape.alignment & (shape.alignment - 1)) || (shape.flags & ~kind->flags) ||
+	    shape.schema_size > SHK_SCHEMA_SIZE || entry->offset % shape.alignment ||
+	    (kind->fixed_element_size && kind->fixed_element_size != shape.element_size) ||
+	    measure(kind, &shape) || shape.size != entry->size || shape.capacity != entry->capacity)
+		return -EBADMSG;
+	*ret_shape = shape;
+	return 0;
+}
+
+/* Fills object from a copied entry. */
+static int bind(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
+		struct shk_object *ret_object)
+{
+	struct shk_object object = { .segment = segment, .entry = copy->index,
+				     .live_word = copy->word, .offset = copy->fields.offset };
+
+	if (shape_from_entry(&copy->fields, &object.shape) ||
+	    copy->fields.offset < segment->geometry.data_offset ||
+	    copy->fields.offset % SHK_EXTENT_ALIGN)
+		return -EBADMSG;
+	object.base = shk_at(segment, copy->fields.offset, copy->fields.size);
+	if (!object.base)
+		return -EBADMSG;
+	object.kind = shk_kind_of(copy->fields.kind);
+	object.entry_word = &shk_entry(segment, copy->index)->word;
+	*ret_object = object;
+	return 0;
+}
+
+int shk_object_borrow(struct shmkit_segment *segment, uint32_t entry, struct shk_object *ret_object)
+{
+	struct shk_entry_copy copy;
+	unsigned state = shk_table_copy(segment, entry, &copy);
+
+	if (state != SHK_ENTRY_LIVE && state != SHK_ENTRY_DYING)
+		return -ENOENT;
+	return bind(segment, &copy, ret_object);
+}
+
+void shk_object_repair(const struct shk_dead *dead, uint32_t entry)
+{
+	struct shk_object object;
+
+	if (shk_object_borrow(dead->segment, entry, &object) == 0 && object.kind->repair)
+		object.kind->repair(&object, dead);
+}
+
+/* ---- open bits and the locks of read-only openers ---- */
+
+/* This process's first handle on an entry tells the others. */
+static int use_entry(struct shmkit_segment *segment, uint32_t entry)
+{
+	int result = 0;
+
+	pthread_mutex_lock(&segment->mutex);
+	if (segment->open_counts[entry]++ == 0) {
+		if (!segment->read_only)
+			shk_member_announce(segment, entry, true);
+		else
+			result = shk_lock_read(segment->fd, SHK_LOCK_ENTRY + entry);
+		if (result)
+			segment->open_counts[entry]--;
+	}
+	pthread_mutex_unlock(&segment->mutex);
+	return result;
+}
+
+/* After the last handle: gives back what is left in its name, then says so. */
+static void leave_entry(struct shk_object *object, bool joined)
+{
+	struct shmkit_segment *segment = object->segment;
+	struct shmkit_recovery unwanted = { 0 };
+	struct shk_dead self = { .segment = segment, .id = segment->member_id,
+				 .word = segment->member_word, .report = &unwanted };
+
+	pthread_mutex_lock(&segment->mutex);
+	if (--segment->open_counts[object->entry] == 0 && joined) {
+		if (segment->read_only) {
+			shk_lock_drop(segment->fd, SHK_LOCK_ENTRY + object->entry);
+		} else {
+			if (object->kind->repair)
+				object->kind->repair(object, &self);
+			SHK_POINT("object.given_back");
+			shk_member_announce(segment, object->entry, false);
+		}
+	}
+	pthread_mutex_unlock(&segment->mutex);
+}
+
+/* ---- life ---- */
+
+/* A handle on a copied LIVE entry: announces, then makes sure that it still is what it was. */
+static int attach(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
+		  struct shk_object **ret_object)
+{
+	const struct shk_kind *kind = shk_kind_of(copy->fields.kind);
+	struct shk_object *object;
+	struct shk_object bound;
+	int result = bind(segment, copy, &bound);
+
+	if (result)
+		return shk_fail(-EBADMSG, "segment '%s': the entry of '%s' is damaged (kind %u, element size %u, "
+					  "offset %" PRIu64 ", size %" PRIu64 ")", segment->title, copy->name,
+				copy->fields.kind, copy->fields.element_size, copy->fields.offset,
+				copy->fields.size);
+	object = calloc(1, kind->handle_size);
+	if (!object)
+		return shk_fail(-ENOMEM, "no memory for a handle of '%s'", copy->name);
+	*object = bound;
+	result = use_entry(segment, copy->index);
+	if (result) {
+		free(object);
+		return shk_fail(result, "'%s' in segment '%s' could not be locked for reading: %s",
+				copy->name, segment->title, strerror(-result));
+	}
+	shk_segment_get(segment);
+	SHK_POINT("object.announced");
+	/* object:O seq_cst. The open bit before this, DYING before the reaper reads the bits. */
+	if (shk_load_seq_cst(object->entry_word) != object->live_word)
+		result = -ESTALE;
+	else if (kind->open)
+		result = kind->open(object);
+	if (result) {
+		leave_entry(object, true);
+		shk_segment_put(segment);
+		free(object);
+		return result;
+	}
+	*ret_object = object;
+	return 0;
+}
+
+static int mismatch(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
+		    const char *what)
+{
+	char text[32];
+
+	return shk_fail(-EPROTOTYPE, "segment '%s' holds '%s' as %s of %" PRIu64 " elements of %u bytes; %s",
+			segment->title, copy->name, a_kind(copy->fields.kind, text), copy->fields.requested,
+			copy->fields.element_size, what);
+}
+
+static int check_kind(struct shmkit_segment *segment, const struct shk_entry_copy *copy, uint32_t kind,
+		      uint32_t element_size)
+{
+	char what[120], text[32];
+
+	if (copy->fields.kind == kind && (!element_size || copy->fields.element_size == element_size))
+		return 0;
+	snprintf(what, sizeof(what), "it was asked for as %s of %u-byte elements", a_kind(kind, text),
+		 element_size);
+	return mismatch(segment, copy, what);
+}
+
+/* What was given when it was made against what is asked for now. */
+static int check_same(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
+		      const struct shk_shape *asked, const char *schema)
+{
+	char what[160];
+	uint64_t room = (copy->fields.schema_size + 7u) & ~7u;
+	const char *stored;
+	int result = check_kind(segment, copy, asked->kind, asked->element_size);
+
+	if (result)
+		return result;
+	if (copy->fields.requested != asked->requested) {
+		snprintf(what, sizeof(what), "%" PRIu64 " elements were asked for", asked->requested);
+		return mismatch(segment, copy, what);
+	}
+	if (copy->fields.flags != asked->flags) {
+		snprintf(what, sizeof(what), "its flags are 0x%x, 0x%x were asked for", copy->fields.flags,
+			 asked->flags);
+		return mismatch(segment, copy, what);
+	}
+	if (!copy->fields.schema_size || !asked->schema_size)
+		return 0;
+	stored = copy->fields.size < room ? NULL
+		 : shk_at(segment, copy->fields.offset + copy->fields.size - room, room);
+	if (!stored || strncmp(stored, schema, copy->fields.schema_size) != 0)
+		return mismatch(segment, copy, "its schema is another than the one asked for");
+	return 0;
+}
+
+static int check_arguments(struct shmkit_segment *segment, const char *name, const void *ret_object)
+{
+	int result;
+
+	if (!segment || !ret_object)
+		return shk_fail(-EINVAL, "%s is NULL", segment ? "the result pointer" : "segment");
+	result = shk_table_check_name(segment, name);
+	return result ? result : shk_segment_enter(segment);
+}
+
+int shk_object_open(struct shmkit_segment *segment, const char *name, uint32_t kind,
+		    uint32_t element_size, struct shk_object **ret_object)
+{
+	struct shk_entry_copy copy;
+	int result = check_arguments(segment, name, ret_object);
+
+	if (result)
+		return result;
+	do {
+		if (!shk_table_find(segment, name, false, &copy))
+			return shk_fail(-ENOENT, "segment '%s' holds no '%s'; shmkit_segment_wait_for() waits "
+						 "until it is made", segment->title, name);
+		result = check_kind(segment, &copy, kind, element_size);
+		if (!result)
+			result = attach(segment, &copy, ret_object);
+	} while (result == -ESTALE);
+	return result;
+}
+
+/* 0; -EEXIST with *ret_found telling who has the name. */
+static int create(struct shmkit_segment *segment, const char *name, const struct shk_shape *shape,
+		  const char *schema, uint64_t initial, struct shk_entry_copy *ret_found,
+		  struct shk_object **ret_object)
+{
+	struct shk_object object;
+	uint64_t room = (shape->schema_size + 7u) & ~7u;
+	int result = shk_table_reserve(segment, name, shape, ret_found);
+
+	if (result)
+		return result;
+	strlcpy(ret_found->name, name, sizeof(ret_found->name));
+	result = bind(segment, ret_found, &object);
+	if (result) {
+		shk_table_abandon(segment, ret_found);
+		return shk_fail(-EBADMSG, "segment '%s': there is no sound place for '%s'", segment->title,
+				name);
+	}
+	object.kind->init(&object, initial);
+	if (shape->schema_size)
+		memcpy(object.base + shape->size - room, schema, shape->schema_size);
+	SHK_POINT("object.made");
+	shk_table_commit(segment, ret_found);
+	result = attach(segment, ret_found, ret_object);
+	return result == -ESTALE ? shk_fail(-ESTALE, "'%s' was removed as soon as it was made", name) : result;
+}
+
+int shk_object_create(struct shmkit_segment *segment, const char *name, uint32_t kind,
+		      uint32_t element_size, uint64_t capacity,
+		      const struct shmkit_object_options *options, uint64_t initial,
+		      struct shk_object **ret_object)
+{
+	char schema[SHK_SCHEMA_SIZE];
+	struct shk_entry_copy found;
+	struct shk_shape shape;
+	int result = check_arguments(segment, name, ret_object);
+
+	if (!result)
+		result = shk_segment_enter_write(segment, name);
+	if (!result)
+		result = shape_from_options(kind, element_size, capacity, options, &shape, schema);
+	if (result)
+		return result;
+	do {
+		result = create(segment, name, &shape, schema, initial, &found, ret_object);
+		if (result != -EEXIST || shk_entry_state(found.word) == SHK_ENTRY_LIVE)
+			return result;
+		/* Somebody is making it: it exists once he is done, or he died and it does not. */
+		result = shk_table_wait_made(segment, &found);
+	} while (result == 0);
+	return result;
+}
+
+int shk_object_open_or_create(struct shmkit_segment *segment, const char *name, uint32_t kind,
+			      uint32_t element_size, uint64_t capacity,
+			      const struct shmkit_object_options *options, uint64_t initial,
+			      struct shk_object **ret_object)
+{
+	char schema[SHK_SCHEMA_SIZE];
+	struct shk_entry_copy found;
+	struct shk_shape shape;
+	int result = check_arguments(segment, name, ret_object);
+
+	if (!result)
+		result = shape_from_options(kind, element_size, capacity, options, &shape, schema);
+	if (result)
+		return result;
+	for (;;) {
+		if (shk_table_find(segment, name, false, &found)) {
+			result = check_same(segment, &found, &shape, schema);
+			if (!result)
+				result = attach(segment, &found, ret_object);
+			if (result != -ESTALE)
+				return result;
+			continue;
+		}
+		result = shk_segment_enter_write(segment, name);
+		if (result)
+			return result;
+		result = create(segment, name, &shape, schema, initial, &found, ret_object);
+		if (result == 0)
+			return 1;
+		if (result != -EEXIST)
+			return result;
+		if (shk_entry_state(found.word) == SHK_ENTRY_INIT) {
+			result = shk_table_wait_made(segment, &found);
+			if (result)
+				return result;
+		}
+	}
+}
+
+void shk_object_close(struct shk_object *object)
+{
+	struct shmkit_segment *segment;
+	bool joined;
+
+	if (!object)
+		return;
+	segment = object->segment;
+	/* A forked child that has not joined gives nothing back: it holds nothing. */
+	joined = segment->epoch == shk_process_epoch();
+	if (object->kind->close)
+		object->kind->close(object, joined && !segment->read_only);
+	leave_entry(object, joined);
+	if (joined)
+		shk_table_reap(segment);
+	free(object);
+	shk_segment_put(segment);
+}
+
+/* ---- the slow ends of every call ---- */
+
+const char *shk_object_name(const struct shk_object *object)
+{
+	static _Thread_local char name[SHK_MAX_NAME_SIZE];
+	uint32_t size = object->segment->geometry.name_size;
+
+	memcpy(name, shk_entry_name(object->segment, object->entry), size);
+	name[size - 1] = '\0';
+	return name;
+}
+
+int shk_object_refresh(struct shk_object *object)
+{
+	int result = shk_segment_enter(object->segment);
+
+	if (result)
+		return result;
+	if (shk_load_acquire(object->entry_word) != object->live_word)
+		return shk_fail_fixed(-ESTALE, "the structure was removed from its segment; close this handle "
+					       "and open the name again");
+	return 0;
+}
+
+int shk_object_read_only(const struct shk_object *object)
+{
+	return shk_fail(-EROFS, "'%s' was opened in a read-only segment ('%s'); open the segment without "
+				"SHMKIT_READ_ONLY to write", shk_object_name(object),
+			object->segment->title);
+}
+
+int64_t shk_object_lost(const struct shk_object *object)
+{
+	return shk_fail(-EBADMSG, "segment '%s' was cut short by another process while this one used it; what "
+				  "was in it is lost", object->segment->title);
+}
+
+int shk_object_damaged(const struct shk_object *object, const char *format, ...)
+{
+	char what[256];
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(what, sizeof(what), format, arguments);
+	va_end(arguments);
+	return shk_fail(-EBADMSG, "%s '%s' in segment '%s' is damaged: %s", object->kind->name,
+			shk_object_name(object), object->segment->title, what);
+}

@@ -1,0 +1,97 @@
+#include "repair.h"
+
+#include "lock.h"
+#include "member.h"
+#include "object.h"
+#include "sys.h"
+#include "table.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LOOK_INTERVAL_NS INT64_C(20000000)
+
+/* A lock the dead held is freed; what it protects is sound at every instruction. */
+static void repair_lock(const struct shk_dead *dead, shk_u64 *lock)
+{
+	uint64_t seen = shk_load_acquire(lock);
+
+	if (shk_lock_is_held(seen) && shk_lock_owner(seen) == dead->id && shk_still_dead(dead))
+		shk_lock_word_release(lock, seen);
+}
+
+static void repair_member(const struct shk_dead *dead)
+{
+	struct shmkit_segment *segment = dead->segment;
+
+	repair_lock(dead, &shk_header(segment)->table_lock);
+	for (uint32_t entry = 0; entry < segment->geometry.max_entries; entry++) {
+		shk_u64 *open = shk_member_open_word(segment, dead->id, entry);
+
+		shk_table_repair(dead, entry);
+		/* The bit is set before the first touch and cleared after the last. */
+		if (shk_load_acquire(open) >> entry % 64 & 1)
+			shk_object_repair(dead, entry);
+	}
+	SHK_POINT("repair.pass");
+	if (shk_cas_acq_rel(&shk_member(segment, dead->id)->word, dead->word,
+			    dead->word & ~SHK_MEMBER_LIVE)) {
+		/* Dies here: the count stays one behind. */
+		SHK_POINT("repair.freed");
+		shk_add_relaxed(&shk_header(segment)->recoveries, 1);   /* a statistic */
+		dead->report->members++;
+	}
+}
+
+uint32_t shk_repair_dead(struct shmkit_segment *segment, struct shmkit_recovery *report)
+{
+	struct shmkit_recovery unwanted = { 0 };
+	struct shk_dead dead = { .segment = segment, .report = report ? report : &unwanted };
+	uint32_t count = 0;
+
+	for (uint32_t id = 0; id < segment->geometry.max_members; id++) {
+		dead.id = id;
+		if (!shk_member_is_dead(segment, id, &dead.word))
+			continue;
+		repair_member(&dead);
+		count++;
+	}
+	shk_table_reap(segment);
+	return count;
+}
+
+bool shk_look(struct shmkit_segment *segment)
+{
+	int64_t now = shk_coarse_ns();
+	int64_t next = __atomic_load_n(&segment->next_look_ns, __ATOMIC_RELAXED);
+
+	if (segment->read_only || now < next)
+		return false;
+	/* One thread of many looks. */
+	if (!__atomic_compare_exchange_n(&segment->next_look_ns, &next, now + LOOK_INTERVAL_NS, false,
+					 __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		return false;
+	return shk_repair_dead(segment, NULL) > 0;
+}
+
+int shmkit_segment_recover(struct shmkit_segment *segment, struct shmkit_recovery *ret_report)
+{
+	struct shmkit_recovery report = { .struct_size = sizeof(report) };
+	int result;
+
+	if (!segment)
+		return shk_fail(-EINVAL, "shmkit_segment_recover: segment is NULL");
+	if (ret_report && ret_report->struct_size < sizeof(report))
+		return shk_fail(-EINVAL, "shmkit_segment_recover: report.struct_size is %u; set it to "
+					 "sizeof(struct shmkit_recovery), %zu",
+				ret_report->struct_size, sizeof(report));
+	result = shk_segment_enter_write(segment, "shmkit_segment_recover");
+	if (result)
+		return result;
+	shk_repair_dead(segment, &report);
+	if (ret_report) {
+		report.struct_size = ret_report->struct_size;
+		memcpy(ret_report, &report, sizeof(report));
+	}
+	return 0;
+}

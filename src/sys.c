@@ -1,0 +1,319 @@
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+/* In steps, so that a signal does not make a long allocation start again from the beginning. */
+#define ALLOCATE_STEP (UINT64_C(16) << 20)
+
+/*
+ * Runs an expression that sets errno, gives its value or -errno, and leaves errno as it was.
+ * __extension__: a statement expression, which ISO C does not have; gcc and clang do.
+ */
+#define KEEP_ERRNO(expression)                                       \
+	__extension__({                                              \
+		int saved_ = errno;                                  \
+		int result_ = (int)(expression);                     \
+		if (result_ < 0)                                     \
+			result_ = -errno;                            \
+		errno = saved_;                                      \
+		result_;                                             \
+	})
+
+static int64_t clock_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t shk_now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+int64_t shk_coarse_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC_COARSE);
+}
+
+int64_t shk_real_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
+static struct timespec to_timespec(int64_t ns)
+{
+	return (struct timespec){ .tv_sec = (time_t)(ns / 1000000000),
+				  .tv_nsec = (long)(ns % 1000000000) };
+}
+
+void shk_sleep_ns(int64_t ns)
+{
+	struct timespec time = to_timespec(ns);
+
+	(void)KEEP_ERRNO(nanosleep(&time, NULL));
+}
+
+struct path {
+	char text[sizeof(SHK_SHM_DIR) + 1 + 256];
+};
+
+static const char *path_of(struct path *path, const char *name)
+{
+	snprintf(path->text, sizeof(path->text), "%s/%s", SHK_SHM_DIR, name);
+	return path->text;
+}
+
+int shk_open_name(const char *name, bool writable)
+{
+	struct path path;
+
+	return KEEP_ERRNO(open(path_of(&path, name),
+			       (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+}
+
+int shk_open_unnamed(void)
+{
+	return KEEP_ERRNO(open(SHK_SHM_DIR, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+}
+
+int shk_open_temporary(char name[64])
+{
+	struct path path;
+	uint64_t random;
+
+	arc4random_buf(&random, sizeof(random));
+	snprintf(name, 64, ".shmkit-%016llx", (unsigned long long)random);
+	return KEEP_ERRNO(open(path_of(&path, name), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+}
+
+int shk_open_memfd(const char *label)
+{
+	int fd = KEEP_ERRNO(memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL));
+
+	if (fd == -EINVAL)          /* before Linux 6.3 */
+		fd = KEEP_ERRNO(memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING));
+	return fd;
+}
+
+int shk_reopen(int fd, const char *name, bool writable)
+{
+	char path[40];
+	struct stat there, here;
+	int again;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = KEEP_ERRNO(open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK));
+	if (again >= 0 || again != -ENOENT || !name || !name[0])
+		return again;
+	/* no /proc: by name, if that still names the same file */
+	again = shk_open_name(name, writable);
+	if (again < 0)
+		return again;
+	if (shk_stat(fd, &here) || shk_stat(again, &there) || here.st_ino != there.st_ino ||
+	    here.st_dev != there.st_dev) {
+		shk_close(again);
+		return -ENOENT;
+	}
+	return again;
+}
+
+void shk_close(int fd)
+{
+	if (fd >= 0)
+		(void)KEEP_ERRNO(close(fd));
+}
+
+int shk_link_unnamed(int fd, const char *name)
+{
+	struct path path;
+	char from[40];
+
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
+	return KEEP_ERRNO(linkat(AT_FDCWD, from, AT_FDCWD, path_of(&path, name), AT_SYMLINK_FOLLOW));
+}
+
+int shk_link(const char *from, const char *to)
+{
+	struct path from_path, to_path;
+
+	return KEEP_ERRNO(link(path_of(&from_path, from), path_of(&to_path, to)));
+}
+
+int shk_rename(const char *from, const char *to)
+{
+	struct path from_path, to_path;
+
+	return KEEP_ERRNO(rename(path_of(&from_path, from), path_of(&to_path, to)));
+}
+
+int shk_unlink(const char *name)
+{
+	struct path path;
+
+	return KEEP_ERRNO(unlink(path_of(&path, name)));
+}
+
+int shk_stat_name(const char *name, struct stat *ret_stat)
+{
+	struct path path;
+
+	return KEEP_ERRNO(lstat(path_of(&path, name), ret_stat));
+}
+
+int shk_stat(int fd, struct stat *ret_stat)
+{
+	return KEEP_ERRNO(fstat(fd, ret_stat));
+}
+
+int shk_resize(int fd, uint64_t size)
+{
+	int result;
+
+	do
+		result = KEEP_ERRNO(ftruncate(fd, (off_t)size));
+	while (result == -EINTR);
+	return result;
+}
+
+int shk_allocate(int fd, uint64_t offset, uint64_t size)
+{
+	while (size > 0) {
+		uint64_t step = size < ALLOCATE_STEP ? size : ALLOCATE_STEP;
+		int error = posix_fallocate(fd, (off_t)offset, (off_t)step);
+
+		if (error == EINTR)
+			continue;
+		if (error)
+			return -error;
+		offset += step;
+		size -= step;
+	}
+	return 0;
+}
+
+int shk_punch(int fd, uint64_t offset, uint64_t size)
+{
+	int result;
+
+	do
+		result = KEEP_ERRNO(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					      (off_t)offset, (off_t)size));
+	while (result == -EINTR);
+	return result;
+}
+
+int shk_available(int fd, uint64_t *ret_bytes)
+{
+	struct statvfs fs;
+	int result = KEEP_ERRNO(fstatvfs(fd, &fs));
+
+	if (result)
+		return result;
+	/* a tmpfs without a limit says 0 blocks */
+	*ret_bytes = fs.f_blocks ? (uint64_t)fs.f_bavail * fs.f_frsize : UINT64_MAX;
+	return 0;
+}
+
+int shk_pread(int fd, void *to, size_t size, uint64_t offset)
+{
+	for (size_t done = 0; done < size;) {
+		int got = KEEP_ERRNO(pread(fd, (char *)to + done, size - done, (off_t)(offset + done)));
+
+		if (got == -EINTR)
+			continue;
+		if (got < 0)
+			return got;
+		if (got == 0)
+			return -EPROTO;
+		done += (size_t)got;
+	}
+	return 0;
+}
+
+static int lock_call(int fd, int command, int type, uint64_t byte, uint64_t count, int *ret_type)
+{
+	struct flock lock = { .l_type = (short)type, .l_whence = SEEK_SET,
+			      .l_start = (off_t)byte, .l_len = (off_t)count };
+	int result;
+
+	do
+		result = KEEP_ERRNO(fcntl(fd, command, &lock));
+	while (result == -EINTR);
+	if (ret_type)
+		*ret_type = lock.l_type;
+	return result == -EACCES ? -EAGAIN : result;
+}
+
+int shk_lock_write(int fd, uint64_t byte)
+{
+	return lock_call(fd, F_OFD_SETLK, F_WRLCK, byte, 1, NULL);
+}
+
+int shk_lock_read(int fd, uint64_t byte)
+{
+	return lock_call(fd, F_OFD_SETLK, F_RDLCK, byte, 1, NULL);
+}
+
+int shk_lock_drop(int fd, uint64_t byte)
+{
+	return lock_call(fd, F_OFD_SETLK, F_UNLCK, byte, 1, NULL);
+}
+
+static int probe(int fd, int type, uint64_t byte, uint64_t count)
+{
+	int found = F_UNLCK;
+	int result = lock_call(fd, F_OFD_GETLK, type, byte, count, &found);
+
+	return result < 0 ? result : found != F_UNLCK;
+}
+
+int shk_probe_write(int fd, uint64_t byte, uint64_t count)
+{
+	return probe(fd, F_RDLCK, byte, count);   /* conflicts with write locks alone */
+}
+
+int shk_probe_any(int fd, uint64_t byte, uint64_t count)
+{
+	return probe(fd, F_WRLCK, byte, count);
+}
+
+int shk_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns)
+{
+	struct timespec timeout = to_timespec(timeout_ns);
+	int result = KEEP_ERRNO(syscall(SYS_futex, word, FUTEX_WAIT, expected, &timeout, NULL, 0));
+
+	return result == -ETIMEDOUT || result == -EINTR ? result : 0;
+}
+
+void shk_futex_wake_all(uint32_t *word)
+{
+	(void)KEEP_ERRNO(syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0));
+}
+
+bool shk_barrier_register(void)
+{
+	return KEEP_ERRNO(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0)) == 0;
+}
+
+bool shk_barrier_all(void)
+{
+	return KEEP_ERRNO(syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0)) == 0;
+}

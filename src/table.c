@@ -1,0 +1,271 @@
+#include "table.h"
+
+#include "lock.h"
+#include "member.h"
+#include "object.h"
+#include "space.h"
+#include "sys.h"
+#include "wait.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LOCK_TIMEOUT_NS INT64_C(2000000000)
+#define MAKING_TIMEOUT_NS INT64_C(30000000000)
+
+static const char lock_name[] = "the segment's name table";
+
+int shk_table_check_name(const struct shmkit_segment *segment, const char *name)
+{
+	size_t limit = segment->geometry.name_size - 1;
+
+	if (!name || !name[0])
+		return shk_fail(-EINVAL, "a structure needs a name of 1 to %zu bytes; none was given",
+				limit);
+	if (strlen(name) > limit)
+		return shk_fail(-ENAMETOOLONG, "name '%s' has %zu bytes; names in segment '%s' have up to "
+					       "%zu", name, strlen(name), segment->title, limit);
+	return 0;
+}
+
+unsigned shk_table_copy(struct shmkit_segment *segment, uint32_t index, struct shk_entry_copy *ret_copy)
+{
+	struct shk_entry_shm *entry = shk_entry(segment, index);
+	uint32_t name_size = segment->geometry.name_size;
+
+	/* table:R acquire. Pairs with table:W: fields before the word. */
+	ret_copy->word = shk_load_acquire(&entry->word);
+	ret_copy->index = index;
+	if (shk_entry_state(ret_copy->word) == SHK_ENTRY_FREE)
+		return SHK_ENTRY_FREE;
+	memcpy(&ret_copy->fields, entry, sizeof(ret_copy->fields));
+	memcpy(ret_copy->name, shk_entry_name(segment, index), name_size);
+	ret_copy->name[name_size - 1] = '\0';
+	shk_fence_acquire();
+	/* relaxed: the fence orders the copy before it */
+	if (shk_load_relaxed(&entry->word) != ret_copy->word)
+		return SHK_ENTRY_FREE;
+	return shk_entry_state(ret_copy->word);
+}
+
+bool shk_table_find(struct shmkit_segment *segment, const char *name, bool making,
+		    struct shk_entry_copy *ret_copy)
+{
+	for (uint32_t index = 0; index < segment->geometry.max_entries; index++) {
+		unsigned state = shk_entry_state(shk_load_acquire(&shk_entry(segment, index)->word));
+
+		if (state != SHK_ENTRY_LIVE && !(making && state == SHK_ENTRY_INIT))
+			continue;
+		if (strncmp(shk_entry_name(segment, index), name, segment->geometry.name_size) != 0)
+			continue;
+		state = shk_table_copy(segment, index, ret_copy);
+		if ((state == SHK_ENTRY_LIVE || (making && state == SHK_ENTRY_INIT)) &&
+		    strcmp(ret_copy->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Under the table lock. */
+static int take_entry(struct shmkit_segment *segment, const char *name,
+		      const struct shk_shape *shape, struct shk_entry_copy *ret_copy)
+{
+	struct shk_entry_shm *entry = NULL;
+	uint64_t offset, word = 0;
+	uint32_t index;
+	int result;
+
+	if (shk_table_find(segment, name, true, ret_copy))
+		return shk_fail(-EEXIST, "segment '%s' already holds '%s'", segment->title, name);
+	for (index = 0; index < segment->geometry.max_entries; index++) {
+		entry = shk_entry(segment, index);
+		word = shk_load_acquire(&entry->word);
+		if (shk_entry_state(word) == SHK_ENTRY_FREE)
+			break;
+	}
+	if (index == segment->geometry.max_entries)
+		return shk_fail(-ENOSPC, "the table of segment '%s' is full: all %u entries are taken; "
+					 "remove one, or create the segment with a larger table",
+				segment->title, segment->geometry.max_entries);
+	result = shk_space_find(segment, shape->size,
+				shape->alignment > SHK_EXTENT_ALIGN ? shape->alignment : SHK_EXTENT_ALIGN,
+				name, &offset);
+	if (result)
+		return result;
+	entry->offset = offset;
+	entry->size = shape->size;
+	entry->capacity = shape->capacity;
+	entry->requested = shape->requested;
+	entry->element_size = shape->element_size;
+	entry->kind = shape->kind;
+	entry->flags = shape->flags;
+	entry->alignment = shape->alignment;
+	entry->schema_size = shape->schema_size;
+	entry->reserved = 0;
+	memset(shk_entry_name(segment, index), 0, segment->geometry.name_size);
+	memcpy(shk_entry_name(segment, index), name, strlen(name));
+	/* Dies here: a FREE entry. */
+	SHK_POINT("table.filled");
+	ret_copy->word = shk_entry_word(shk_entry_generation(word) + 1, SHK_ENTRY_INIT,
+					segment->member_id);
+	ret_copy->index = index;
+	memcpy(&ret_copy->fields, entry, sizeof(ret_copy->fields));
+	/* table:W release. Pairs with table:R. */
+	shk_store_release(&entry->word, ret_copy->word);
+	/* Dies here: INIT(dead). Repair: DYING, then reaped. */
+	SHK_POINT("table.init");
+	return 0;
+}
+
+/* Memory behind the extent, all of it zero: a predecessor may have left bytes. */
+static int give_memory(struct shmkit_segment *segment, uint64_t offset, uint64_t size)
+{
+	int result;
+
+	if (segment->geometry.flags & SHMKIT_SEGMENT_POPULATE) {
+		memset(segment->base + offset, 0, size);   /* all there, and to stay */
+		return 0;
+	}
+	if (!shk_segment_fd_is_ours(segment))
+		return -EBADF;
+	result = shk_punch(segment->fd, offset, size);
+	return result ? result : shk_allocate(segment->fd, offset, size);
+}
+
+static void take_memory(struct shmkit_segment *segment, uint64_t offset, uint64_t size)
+{
+	if (!(segment->geometry.flags & SHMKIT_SEGMENT_POPULATE) &&
+	    shk_space_is_inside(segment, offset, size) && shk_segment_fd_is_ours(segment))
+		shk_punch(segment->fd, offset, size);
+}
+
+int shk_table_reserve(struct shmkit_segment *segment, const char *name,
+		      const struct shk_shape *shape, struct shk_entry_copy *ret_copy)
+{
+	shk_u64 *lock = &shk_header(segment)->table_lock;
+	uint64_t word;
+	int result;
+
+	shk_table_reap(segment);
+	result = shk_lock_word_acquire(segment, lock, LOCK_TIMEOUT_NS, lock_name, &word);
+	if (result)
+		return result;
+	result = take_entry(segment, name, shape, ret_copy);
+	shk_lock_word_release(lock, word);
+	if (result)
+		return result;
+	/* The owner of INIT alone touches the extent. */
+	result = give_memory(segment, ret_copy->fields.offset, shape->size);
+	if (!result)
+		return 0;
+	shk_table_abandon(segment, ret_copy);
+	return shk_fail(result, "'%s' needs %llu bytes of memory in segment '%s', and the file system in "
+				SHK_SHM_DIR " could not give them: %s", name,
+			(unsigned long long)shape->size, segment->title, strerror(-result));
+}
+
+void shk_table_commit(struct shmkit_segment *segment, struct shk_entry_copy *copy)
+{
+	shk_u64 *entry_word = &shk_entry(segment, copy->index)->word;
+	uint64_t live = shk_entry_word(shk_entry_generation(copy->word), SHK_ENTRY_LIVE, 0);
+
+	/* table:C release. Pairs with table:R of openers: the whole structure before its name. */
+	shk_cas_seq_cst(entry_word, copy->word, live);
+	/* Dies here: committed; those who wait for the name look when their slice ends. */
+	SHK_POINT("table.live");
+	copy->word = live;
+	shk_event_signal(&shk_header(segment)->table_event);
+}
+
+void shk_table_abandon(struct shmkit_segment *segment, const struct shk_entry_copy *copy)
+{
+	/* What was allocated goes back while the extent is still ours. */
+	take_memory(segment, copy->fields.offset, copy->fields.size);
+	shk_cas_seq_cst(&shk_entry(segment, copy->index)->word, copy->word,
+			shk_entry_word(shk_entry_generation(copy->word), SHK_ENTRY_FREE, 0));
+	shk_event_signal(&shk_header(segment)->table_event);
+}
+
+struct made {
+	struct shmkit_segment *segment;
+	const struct shk_entry_copy *copy;
+};
+
+static int64_t try_made(void *context)
+{
+	const struct made *made = context;
+	const shk_u64 *word = &shk_entry(made->segment, made->copy->index)->word;
+
+	return shk_load_acquire(word) == made->copy->word ? -EAGAIN : 0;
+}
+
+int shk_table_wait_made(struct shmkit_segment *segment, const struct shk_entry_copy *copy)
+{
+	struct made made = { segment, copy };
+	unsigned owner = shk_entry_owner(copy->word);
+	int64_t result;
+
+	do
+		result = shk_wait_until(segment, &shk_header(segment)->table_event, MAKING_TIMEOUT_NS,
+					try_made, &made);
+	while (result == -EINTR || result == -ECANCELED);
+	if (result == -ETIMEDOUT)
+		return shk_fail(-EBUSY, "'%s' in segment '%s' is being made by process %d, which is alive "
+					"but does not go on", copy->name, segment->title,
+				owner < segment->geometry.max_members ?
+					(int)shk_member(segment, owner)->pid : 0);
+	return (int)result;
+}
+
+static bool may_be_touched(struct shmkit_segment *segment, uint32_t index)
+{
+	/* seq_cst: DYING before the bits are read; openers set their bit before they read the word */
+	return shk_member_any_open(segment, index) || !shk_segment_fd_is_ours(segment) ||
+	       shk_probe_any(segment->fd, SHK_LOCK_ENTRY + index, 1) != 0;
+}
+
+static void reap(struct shmkit_segment *segment, uint32_t index, uint64_t word)
+{
+	struct shk_entry_shm *entry = shk_entry(segment, index);
+	uint64_t generation = shk_entry_generation(word) + 1;
+	uint64_t mine = shk_entry_word(generation, SHK_ENTRY_REAP, segment->member_id);
+	uint64_t offset = entry->offset, size = entry->size;
+
+	if (!shk_cas_seq_cst(&entry->word, word, mine))
+		return;
+	/* Dies here: REAP(dead). Repair: DYING, then reaped again. */
+	SHK_POINT("table.reap");
+	take_memory(segment, offset, size);
+	shk_cas_seq_cst(&entry->word, mine, shk_entry_word(generation, SHK_ENTRY_FREE, 0));
+	SHK_POINT("table.free");
+}
+
+void shk_table_reap(struct shmkit_segment *segment)
+{
+	if (segment->read_only || !segment->member_word)
+		return;                     /* a visitor has no id to reap with */
+	for (uint32_t index = 0; index < segment->geometry.max_entries; index++) {
+		uint64_t word = shk_load_seq_cst(&shk_entry(segment, index)->word);
+
+		if (shk_entry_state(word) == SHK_ENTRY_DYING && !may_be_touched(segment, index))
+			reap(segment, index, word);
+	}
+}
+
+void shk_table_repair(const struct shk_dead *dead, uint32_t index)
+{
+	shk_u64 *entry_word = &shk_entry(dead->segment, index)->word;
+	uint64_t word = shk_load_acquire(entry_word);
+	unsigned state = shk_entry_state(word);
+
+	if ((state != SHK_ENTRY_INIT && state != SHK_ENTRY_REAP) ||
+	    shk_entry_owner(word) != dead->id || !shk_still_dead(dead))
+		return;
+	if (!shk_cas_seq_cst(entry_word, word,
+			     shk_entry_word(shk_entry_generation(word), SHK_ENTRY_DYING, 0)))
+		return;
+	SHK_POINT("table.undone");
+	if (state == SHK_ENTRY_INIT)
+		dead->report->rolled_back++;
+	shk_event_signal(&shk_header(dead->segment)->table_event);
+}

@@ -1,0 +1,64 @@
+/*
+ * The name table and the space of a segment. States of an entry: layout.h.
+ *
+ *	create   under the table lock: name and extent into a FREE entry; FREE -> INIT(me)
+ *	         memory, structure; INIT(me) -> LIVE commits
+ *	open     copy; re-read the word; announce; re-read the word, else undo
+ *	remove   LIVE -> DYING
+ *	reap     DYING and nobody may touch it: -> REAP(me); memory back; -> FREE
+ *
+ * Free space is derived: what no entry that is not FREE covers. There is no allocator state.
+ *
+ * | dies                         | leaves         | outcome                                     |
+ * |------------------------------|----------------|---------------------------------------------|
+ * | holding the table lock       | a FREE entry   | nothing; the lock is taken over             |
+ * | after FREE -> INIT           | INIT(dead)     | repaired to DYING, reaped                   |
+ * | after INIT -> LIVE           | LIVE           | committed                                   |
+ * | after LIVE -> DYING          | DYING          | reaped by whoever looks next                |
+ * | after DYING -> REAP          | REAP(dead)     | repaired to DYING, reaped again             |
+ */
+#ifndef SHK_TABLE_H
+#define SHK_TABLE_H
+
+#include "repair.h"
+#include "segment.h"
+
+struct shk_shape;
+
+/* An entry as it was at one moment. */
+struct shk_entry_copy {
+	uint64_t word;
+	uint32_t index;
+	struct shk_entry_shm fields;
+	char name[SHK_MAX_NAME_SIZE];
+};
+
+/* Copies entry index; its state, or SHK_ENTRY_FREE when it changed under the copy. */
+unsigned shk_table_copy(struct shmkit_segment *segment, uint32_t index, struct shk_entry_copy *ret_copy);
+
+/* The entry that is LIVE (or, when making is true, INIT) under that name. true when found. */
+bool shk_table_find(struct shmkit_segment *segment, const char *name, bool making,
+		    struct shk_entry_copy *ret_copy);
+
+int shk_table_check_name(const struct shmkit_segment *segment, const char *name);
+
+/*
+ * Takes an entry and an extent: INIT(me), memory behind it, all bytes zero. -EEXIST: the name is
+ * LIVE, or INIT by another (then ret_copy->word says so); -ENOSPC; -EBUSY.
+ */
+int shk_table_reserve(struct shmkit_segment *segment, const char *name,
+		      const struct shk_shape *shape, struct shk_entry_copy *ret_copy);
+
+void shk_table_commit(struct shmkit_segment *segment, struct shk_entry_copy *copy);
+void shk_table_abandon(struct shmkit_segment *segment, const struct shk_entry_copy *copy);
+
+/* Sleeps until that entry is no longer INIT with that word. 0, -EBUSY. */
+int shk_table_wait_made(struct shmkit_segment *segment, const struct shk_entry_copy *copy);
+
+/* DYING entries that nobody can touch any more become FREE. */
+void shk_table_reap(struct shmkit_segment *segment);
+
+/* What a dead member was making or reaping in that entry. */
+void shk_table_repair(const struct shk_dead *dead, uint32_t index);
+
+#endif
