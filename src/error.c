@@ -12,30 +12,6 @@
 static _Thread_local const char *last_error;
 static _Thread_local char text_buffer[512];
 
-int shk_fail(int error, const char *format, ...)
-{
-	int saved = errno;
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(text_buffer, sizeof(text_buffer), format, arguments);
-	va_end(arguments);
-	last_error = text_buffer;
-	errno = saved;
-	return error;
-}
-
-int shk_fail_fixed(int error, const char *text)
-{
-	last_error = text;
-	return error;
-}
-
-const char *shmkit_last_error(void)
-{
-	return last_error ? last_error : "no call of this thread has failed yet";
-}
-
 static const struct {
 	int error;
 	const char *text;
@@ -69,13 +45,48 @@ static const struct {
 	{ EMFILE, "this process has too many open descriptors" },
 	{ ENFILE, "the system has too many open files" },
 	{ ENOSYS, "the system lacks what is needed" },
+	{ EIO, "the system refused in a way the library has no better word for" },
 };
 
-const char *shmkit_strerror(int error)
+static const char *text_of(int error)
 {
 	for (size_t i = 0; i < sizeof(error_texts) / sizeof(error_texts[0]); i++)
 		if (error == -error_texts[i].error)
 			return error_texts[i].text;
+	return NULL;
+}
+
+int shk_fail(int error, const char *format, ...)
+{
+	int saved = errno;
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(text_buffer, sizeof(text_buffer), format, arguments);
+	va_end(arguments);
+	last_error = text_buffer;
+	errno = saved;
+	/* the table is closed: what the system said stands in the sentence */
+	return text_of(error) ? error : -EIO;
+}
+
+int shk_fail_fixed(int error, const char *text)
+{
+	last_error = text;
+	return error;
+}
+
+const char *shmkit_last_error(void)
+{
+	return last_error ? last_error : "no call of this thread has failed yet";
+}
+
+const char *shmkit_strerror(int error)
+{
+	const char *text = text_of(error);
+
+	if (text)
+		return text;
 	return error > 0 ? "success" : "an error the library has no text for";
 }
 

@@ -7,8 +7,9 @@
 #include "compiler.h"
 
 /*
- * Sets this thread's last error to the formatted sentence and returns error (negative). The
- * sentence says what was asked, what was found and what to do.
+ * Sets this thread's last error to the formatted sentence and returns error (negative), or -EIO
+ * for one that the library's table does not hold. The sentence says what was asked, what was found
+ * and what to do.
  */
 int shk_fail(int error, const char *format, ...) SHK_PRINTF(2, 3) SHK_COLD;
 

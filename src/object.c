@@ -206,8 +206,13 @@ static void leave_entry(struct shk_object *object, bool joined)
 	struct shk_dead self = { .segment = segment, .id = segment->member_id,
 				 .word = segment->member_word, .report = &unwanted };
 
+	if (!joined) {
+		/* a forked child, alone: a thread of its parent may have held the mutex */
+		segment->open_counts[object->entry]--;
+		return;
+	}
 	pthread_mutex_lock(&segment->mutex);
-	if (--segment->open_counts[object->entry] == 0 && joined) {
+	if (--segment->open_counts[object->entry] == 0) {
 		if (segment->read_only) {
 			shk_lock_drop(segment->fd, SHK_LOCK_ENTRY + object->entry);
 		} else {

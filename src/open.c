@@ -186,7 +186,7 @@ int shmkit_segment_open_wait(const char *name, uint32_t flags, int64_t timeout_n
 			break;
 		result = wait_for_directory(watch, deadline);
 		if (result) {
-			shk_fail_fixed(result, "a signal handler ran during the wait for a segment");
+			result = shk_fail_fixed(result, "a signal handler ran during the wait for a segment");
 			break;
 		}
 	}
@@ -254,7 +254,8 @@ static int unlink_file(int fd, const char *name)
 	if (!shk_name_is(name, fd))
 		result = -EAGAIN;
 	else if ((result = shk_unlink(name)) != 0)
-		shk_fail(result, "segment '%s' could not be unlinked: %s", name, strerror(-result));
+		result = shk_fail(result, "segment '%s' could not be unlinked: %s", name,
+				  strerror(-result));
 	shk_life_unlock(life);
 	return result;
 }
@@ -315,8 +316,9 @@ int shmkit_segment_grow(struct shmkit_segment *segment, uint64_t size)
 		if (!result && (segment->geometry.flags & SHMKIT_SEGMENT_POPULATE))
 			result = shk_allocate(segment->fd, now, rounded - now);
 		if (result)
-			shk_fail(result, "segment '%s' could not grow to %llu bytes: %s", segment->title,
-				 (unsigned long long)rounded, strerror(-result));
+			result = shk_fail(result, "segment '%s' could not grow to %llu bytes: %s",
+					  segment->title, (unsigned long long)rounded,
+					  strerror(-result));
 		else    /* grow:W release. Pairs with shk_at(). The file before the size. */
 			shk_store_release(&shk_header(segment)->size, rounded);
 	}

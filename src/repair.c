@@ -3,11 +3,11 @@
 #include "lock.h"
 #include "member.h"
 #include "object.h"
+#include "structs.h"
 #include "sys.h"
 #include "table.h"
 
 #include <errno.h>
-#include <string.h>
 
 #define LOOK_INTERVAL_NS INT64_C(20000000)
 
@@ -76,22 +76,18 @@ bool shk_look(struct shmkit_segment *segment)
 
 int shmkit_segment_recover(struct shmkit_segment *segment, struct shmkit_recovery *ret_report)
 {
-	struct shmkit_recovery report = { .struct_size = sizeof(report) };
+	struct shmkit_recovery report = { 0 };
 	int result;
 
 	if (!segment)
 		return shk_fail(-EINVAL, "shmkit_segment_recover: segment is NULL");
-	if (ret_report && ret_report->struct_size < sizeof(report))
-		return shk_fail(-EINVAL, "shmkit_segment_recover: report.struct_size is %u; set it to "
-					 "sizeof(struct shmkit_recovery), %zu",
-				ret_report->struct_size, sizeof(report));
-	result = shk_segment_enter_write(segment, "shmkit_segment_recover");
+	result = ret_report ? shk_struct_check(ret_report, sizeof(report), "shmkit_segment_recover") : 0;
+	if (!result)
+		result = shk_segment_enter_write(segment, "shmkit_segment_recover");
 	if (result)
 		return result;
 	shk_repair_dead(segment, &report);
-	if (ret_report) {
-		report.struct_size = ret_report->struct_size;
-		memcpy(ret_report, &report, sizeof(report));
-	}
+	if (ret_report)
+		shk_struct_out(ret_report, &report, sizeof(report));
 	return 0;
 }

@@ -273,7 +273,8 @@ bool shk_name_is(const char *name, int fd)
 
 static void leave_and_unlink_if_last(struct shmkit_segment *segment)
 {
-	bool unlinks = segment->name[0] &&
+	/* a segment that was cut short no longer tells who else is in it */
+	bool unlinks = segment->name[0] && !segment->damaged &&
 		       !(segment->geometry.flags & (SHMKIT_SEGMENT_PERSIST | SHK_HEADER_ANONYMOUS)) &&
 		       shk_segment_fd_is_ours(segment);
 	int life = -1;

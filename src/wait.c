@@ -94,6 +94,21 @@ static bool interrupted(const struct shk_wait *wait)
 	return true;
 }
 
+/* Read-only: no member and no name by which one could come. Asked every 50 ms. */
+static bool nobody_will_write(struct shmkit_segment *segment)
+{
+	int64_t now = shk_coarse_ns();
+	struct stat file;
+
+	if (now < __atomic_load_n(&segment->next_look_ns, __ATOMIC_RELAXED))
+		return false;
+	__atomic_store_n(&segment->next_look_ns, now + SHK_SLICE_NS, __ATOMIC_RELAXED);
+	if (segment->geometry.flags & SHK_HEADER_ANONYMOUS)
+		return false;               /* its descriptor may still be passed on */
+	return shk_stat(segment->fd, &file) == 0 && file.st_nlink == 0 &&
+	       shk_probe_write(segment->fd, SHK_LOCK_MEMBER, SHK_MAX_MEMBERS) == 0;
+}
+
 int shk_wait_sleep(struct shk_wait *wait, uint32_t *event, uint32_t value)
 {
 	struct shmkit_segment *segment = wait->segment;
@@ -118,6 +133,9 @@ int shk_wait_sleep(struct shk_wait *wait, uint32_t *event, uint32_t value)
 		lengthen_slice(wait);
 		if (!segment->read_only)
 			shk_look(segment);
+		else if (nobody_will_write(segment))
+			return shk_fail_fixed(-ESTALE, "the last member has left this read-only segment and "
+						       "its name is gone: nothing will change any more");
 	}
 	return 0;
 }
@@ -170,9 +188,13 @@ void shk_event_wake(uint32_t *event)
 int shmkit_segment_interrupt(struct shmkit_segment *segment)
 {
 	struct shk_wait *wait;
+	int result;
 
 	if (!segment)
 		return shk_fail(-EINVAL, "shmkit_segment_interrupt: segment is NULL");
+	result = shk_segment_enter(segment);
+	if (result)
+		return result;
 	__atomic_fetch_add(&segment->interrupts, 1, __ATOMIC_SEQ_CST);
 	pthread_mutex_lock(&segment->mutex);
 	LIST_FOREACH(wait, &segment->waits, link) {

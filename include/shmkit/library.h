@@ -71,9 +71,10 @@ extern "C" {
  *                  longer, or the last member left the segment a read-only opener waits on.
  * EBADMSG          The bytes in the segment are damaged. No access outside the segment was made.
  * ERANGE           An index or position outside the structure.
- * EOVERFLOW        A number that does not fit its type or counter.
  * ECHILD           This is a forked child that could not join the segment as a member of its own.
  * ENOSYS           The system lacks what is needed.
+ * EIO              The system refused in a way the library has no better word for; the sentence
+ *                  of shmkit_last_error() has the system's.
  */
 
 /**
