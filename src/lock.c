@@ -14,6 +14,21 @@ static uint32_t *low_half(shk_u64 *lock)
 	return (uint32_t *)(void *)lock + (BYTE_ORDER == BIG_ENDIAN);
 }
 
+/*
+ * Held by nobody who could let it go: by the dead, or by an id that is not LIVE. A holder is LIVE
+ * as long as it holds, so that the latter is a word that has changed since, or damaged; the CAS
+ * tells.
+ */
+static bool is_abandoned(struct shmkit_segment *segment, uint64_t seen)
+{
+	unsigned owner = shk_lock_owner(seen);
+	uint64_t word;
+
+	return owner >= segment->geometry.max_members ||
+	       !(shk_load_acquire(&shk_member(segment, owner)->word) & SHK_MEMBER_LIVE) ||
+	       shk_member_is_dead(segment, owner, &word);
+}
+
 /* One attempt: free, or held by the dead. */
 static bool try_take(struct shmkit_segment *segment, shk_u64 *lock, uint64_t seen, bool ask,
 		     uint64_t *ret_word)
@@ -21,12 +36,8 @@ static bool try_take(struct shmkit_segment *segment, shk_u64 *lock, uint64_t see
 	uint64_t taken = (seen & ~(SHK_LOCK_GENERATION - 1)) + SHK_LOCK_GENERATION +
 			 (seen & SHK_LOCK_WAITERS) + SHK_LOCK_HELD + segment->member_id;
 
-	if (shk_lock_is_held(seen)) {
-		uint64_t member_word;
-
-		if (!ask || !shk_member_is_dead(segment, shk_lock_owner(seen), &member_word))
-			return false;
-	}
+	if (shk_lock_is_held(seen) && (!ask || !is_abandoned(segment, seen)))
+		return false;
 	/* lock:L acquire. Pairs with lock:U, or with the kernel's word that the holder is gone. */
 	if (!shk_cas_acq_rel(lock, seen, taken))
 		return false;

@@ -163,24 +163,15 @@ static int bind(struct shmkit_segment *segment, const struct shk_entry_copy *cop
 int shk_object_borrow(struct shmkit_segment *segment, uint32_t entry, struct shk_object *ret_object)
 {
 	struct shk_entry_copy copy;
-	unsigned state = shk_table_copy(segment, entry, &copy);
 
-	if (state != SHK_ENTRY_LIVE && state != SHK_ENTRY_DYING)
+	if (shk_table_copy(segment, entry, &copy) != SHK_ENTRY_LIVE)
 		return -ENOENT;
 	return bind(segment, &copy, ret_object);
 }
 
-void shk_object_repair(const struct shk_dead *dead, uint32_t entry)
-{
-	struct shk_object object;
-
-	if (shk_object_borrow(dead->segment, entry, &object) == 0 && object.kind->repair)
-		object.kind->repair(&object, dead);
-}
-
 /* ---- open bits and the locks of read-only openers ---- */
 
-/* This process's first handle on an entry tells the others. */
+/* This process's first use of an entry tells the others. */
 static int use_entry(struct shmkit_segment *segment, uint32_t entry)
 {
 	int result = 0;
@@ -196,6 +187,33 @@ static int use_entry(struct shmkit_segment *segment, uint32_t entry)
 	}
 	pthread_mutex_unlock(&segment->mutex);
 	return result;
+}
+
+/*
+ * The repairer keeps the extent from being used again under its hands: it may stand still between
+ * two stores. Like an opener it announces itself before it looks whether the entry is LIVE; one
+ * who is no member yet does it as read-only openers do. A structure that was removed needs no
+ * repair.
+ */
+void shk_object_repair(const struct shk_dead *dead, uint32_t entry)
+{
+	struct shmkit_segment *segment = dead->segment;
+	bool visitor = segment->member_id == SHK_NO_MEMBER;
+	struct shk_object object;
+
+	if (visitor ? shk_lock_read(segment->fd, SHK_LOCK_ENTRY + entry) : use_entry(segment, entry))
+		return;
+	SHK_POINT("object.repairer_announced");
+	if (shk_object_borrow(segment, entry, &object) == 0 && object.kind->repair)
+		object.kind->repair(&object, dead);
+	if (visitor) {
+		shk_lock_drop(segment->fd, SHK_LOCK_ENTRY + entry);
+		return;
+	}
+	pthread_mutex_lock(&segment->mutex);
+	if (--segment->open_counts[entry] == 0)
+		shk_member_announce(segment, entry, false);
+	pthread_mutex_unlock(&segment->mutex);
 }
 
 /* After the last handle: gives back what is left in its name, then says so. */

@@ -76,7 +76,8 @@ int shk_object_get_info(const struct shk_object *object, struct shmkit_entry_inf
 
 /*
  * A temporary object on an entry as it is now, to repair or check or count: 0 when the entry is
- * LIVE or DYING and its numbers are sound, else -ENOENT, -EBADMSG.
+ * LIVE and its numbers are sound, else -ENOENT, -EBADMSG. Only one who has announced that entry
+ * may write through it.
  */
 int shk_object_borrow(struct shmkit_segment *segment, uint32_t entry, struct shk_object *ret_object);
 

@@ -3,6 +3,7 @@
  */
 #include "life.h"
 #include "lock.h"
+#include "member.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -297,6 +298,9 @@ int shmkit_segment_grow(struct shmkit_segment *segment, uint64_t size)
 	result = shk_segment_enter_write(segment, "shmkit_segment_grow");
 	if (result)
 		return result;
+	if (!shk_segment_fd_is_ours(segment))
+		return shk_fail(-ESTALE, "the descriptor of segment '%s' was closed by somebody in this "
+					 "process; open the segment again", segment->title);
 	if (size > segment->geometry.max_size)
 		return shk_fail(-ENOSPC, "segment '%s' was created to grow to %llu bytes, %llu were asked for",
 				segment->title, (unsigned long long)segment->geometry.max_size,

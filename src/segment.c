@@ -132,7 +132,9 @@ void shk_segment_discard(struct shmkit_segment *segment)
 		shk_guard_remove(segment);
 	if (segment->base)
 		munmap(segment->base, (size_t)segment->geometry.max_size);
-	shk_close(segment->fd);
+	/* closed under us, its number may be another file's by now */
+	if (segment->inode == 0 || shk_segment_fd_is_ours(segment))
+		shk_close(segment->fd);
 	free(segment->open_counts);
 	pthread_mutex_destroy(&segment->mutex);
 	free(segment);

@@ -127,7 +127,7 @@ static int give_memory(struct shmkit_segment *segment, uint64_t offset, uint64_t
 		return 0;
 	}
 	if (!shk_segment_fd_is_ours(segment))
-		return -EBADF;
+		return -ESTALE;             /* closed by somebody in this process */
 	result = shk_punch(segment->fd, offset, size);
 	return result ? result : shk_allocate(segment->fd, offset, size);
 }
@@ -194,9 +194,20 @@ struct made {
 static int64_t try_made(void *context)
 {
 	const struct made *made = context;
-	const shk_u64 *word = &shk_entry(made->segment, made->copy->index)->word;
+	struct shmkit_segment *segment = made->segment;
+	const shk_u64 *word = &shk_entry(segment, made->copy->index)->word;
+	unsigned owner = shk_entry_owner(made->copy->word);
+	bool live;
 
-	return shk_load_acquire(word) == made->copy->word ? -EAGAIN : 0;
+	if (shk_load_acquire(word) != made->copy->word)
+		return 0;
+	/* An id is given back only when its INIT is undone: read before the word, which must not last. */
+	live = owner < segment->geometry.max_members &&
+	       (shk_load_acquire(&shk_member(segment, owner)->word) & SHK_MEMBER_LIVE);
+	if (live || shk_load_acquire(word) != made->copy->word)
+		return -EAGAIN;
+	return shk_fail(-EBADMSG, "segment '%s' is damaged: '%s' is being made by member %u, which there is "
+				  "not", segment->title, made->copy->name, owner);
 }
 
 int shk_table_wait_made(struct shmkit_segment *segment, const struct shk_entry_copy *copy)
