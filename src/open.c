@@ -4,6 +4,7 @@
 #include "life.h"
 #include "lock.h"
 #include "member.h"
+#include "repair.h"
 #include "sys.h"
 
 #include <errno.h>
@@ -117,6 +118,7 @@ int shk_open_by_name(const char *name, uint32_t flags, struct shmkit_segment **r
 		SHK_POINT("open.joined");
 		result = is_staying(segment);
 		if (result == 0) {
+			shk_look(segment);
 			*ret_segment = segment;
 			return 0;
 		}
@@ -240,7 +242,10 @@ int shmkit_segment_open_fd(int fd, uint32_t flags, struct shmkit_segment **ret_s
 	if (own < 0)
 		return shk_fail(own, "%s cannot be opened anew to %s: %s", title,
 				flags & SHMKIT_READ_ONLY ? "read" : "write", strerror(-own));
-	return attach(own, name, title, flags, ret_segment);
+	result = attach(own, name, title, flags, ret_segment);
+	if (result == 0)
+		shk_look(*ret_segment);
+	return result;
 }
 
 /* 0; -EAGAIN: the name has come to name another file; or why not. */

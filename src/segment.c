@@ -312,6 +312,7 @@ void shk_segment_put(struct shmkit_segment *segment)
 		segment->member_word = 0;
 		segment->lock_page = NULL;
 	} else if (segment->member_word) {
+		shk_look(segment);
 		leave_and_unlink_if_last(segment);
 	}
 	shk_segment_discard(segment);

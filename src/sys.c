@@ -295,17 +295,24 @@ int shk_probe_any(int fd, uint64_t byte, uint64_t count)
 	return probe(fd, F_WRLCK, byte, count);
 }
 
+/* 32-bit programs built with a 64-bit time_t need the call that takes one. */
+#if defined(SYS_futex_time64) && defined(_TIME_BITS) && _TIME_BITS == 64
+#define FUTEX_CALL SYS_futex_time64
+#else
+#define FUTEX_CALL SYS_futex
+#endif
+
 int shk_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns)
 {
 	struct timespec timeout = to_timespec(timeout_ns);
-	int result = KEEP_ERRNO(syscall(SYS_futex, word, FUTEX_WAIT, expected, &timeout, NULL, 0));
+	int result = KEEP_ERRNO(syscall(FUTEX_CALL, word, FUTEX_WAIT, expected, &timeout, NULL, 0));
 
 	return result == -ETIMEDOUT || result == -EINTR ? result : 0;
 }
 
 void shk_futex_wake_all(uint32_t *word)
 {
-	(void)KEEP_ERRNO(syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0));
+	(void)KEEP_ERRNO(syscall(FUTEX_CALL, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0));
 }
 
 bool shk_barrier_register(void)

@@ -123,7 +123,7 @@ static int give_memory(struct shmkit_segment *segment, uint64_t offset, uint64_t
 	int result;
 
 	if (segment->geometry.flags & SHMKIT_SEGMENT_POPULATE) {
-		memset(segment->base + offset, 0, size);   /* all there, and to stay */
+		memset(segment->base + offset, 0, (size_t)size);   /* all there, and to stay */
 		return 0;
 	}
 	if (!shk_segment_fd_is_ours(segment))
@@ -201,7 +201,7 @@ static int64_t try_made(void *context)
 
 	if (shk_load_acquire(word) != made->copy->word)
 		return 0;
-	/* An id is given back only when its INIT is undone: read before the word, which must not last. */
+	/* An id is given back only after its INIT was undone: seen without a member, the word must be gone. */
 	live = owner < segment->geometry.max_members &&
 	       (shk_load_acquire(&shk_member(segment, owner)->word) & SHK_MEMBER_LIVE);
 	if (live || shk_load_acquire(word) != made->copy->word)
