@@ -172,7 +172,7 @@ struct shk_queue_shm {
  * Ring: elements lie stride apart from data_offset, position p at slot p % capacity.
  */
 struct shk_ring_shm {
-	uint32_t closed;                    /* 1 after shutdown */
+	uint32_t closed;                    /* 0 open, 1 no push begins, 2 shut down */
 	uint32_t data_event;                /* event word: something to take, or shut down */
 	uint32_t space_event;               /* event word: room, or shut down */
 	uint32_t reserved0;
@@ -182,7 +182,8 @@ struct shk_ring_shm {
 	shk_u64  producer_role;             /* lock word (lock.h) */
 	shk_u64  write_next;                /* positions below may be being written; never falls */
 	shk_u64  write_index;               /* positions below are committed */
-	uint8_t  reserved2[104];
+	uint32_t pushing;                   /* 1 while the holder of the producer's role pushes */
+	uint8_t  reserved2[100];
 	/* consumer's line */
 	shk_u64  consumer_role;             /* lock word */
 	shk_u64  read_word;                 /* dropped:32 | read index:32, both modulo 2^32 */

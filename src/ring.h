@@ -1,0 +1,124 @@
+/*
+ * Ring: a stream in bulk, two cursors and no word per element, so that observers need write
+ * nothing and a batch is one.
+ *
+ *	position p lies at slot p % capacity; positions count elements since creation, 64 bits
+ *
+ *	write_next    positions below may be being written; never falls but to what it was
+ *	write_index   positions below are committed
+ *	read_word     dropped:32 | read index:32; positions below the index are popped or dropped
+ *
+ *	push        write_next = max(write_next, w + k); release fence; copy; write_index = w + k
+ *	overwrite   first moves the read index over what it will overwrite, counting it in the
+ *	            same word; then as push
+ *	pop         copy; acquire fence; nothing overwritten?; CAS read_word
+ *	observe     the same without the CAS, at a cursor of the reader's own
+ *
+ * Invariants
+ *	1  read index <= write_index <= write_next <= read index + capacity. The 64-bit read index
+ *	   follows from write_index, since they are less than 2^31 apart.
+ *	2  Bytes of positions below write_next - capacity may be anything. A copy of positions
+ *	   from p on is whole when, after it, write_next - capacity <= p.
+ *	3  write_next and write_index are written by the holder of producer_role alone; write_next
+ *	   does not fall when the role passes from the dead: what he had begun to overwrite stays
+ *	   doubtful.
+ *	4  popped + dropped + held == pushed, at every instruction: read index and dropped change
+ *	   in one word.
+ *	5  After closed is 2 a push that was under way is seen in pushing, or none comes.
+ *
+ * The roles are lock words: kept from the first push (pop) on, or, with
+ * SHMKIT_RING_MULTI_PRODUCER, taken for each push. With SHMKIT_RING_MULTI_CONSUMER there is no
+ * consumer's role: the CAS of a pop decides.
+ *
+ * ABA bound: a consumer that stands still between its look at write_next and its CAS while exactly
+ * 2^32 elements are popped by others and none dropped, or 2^32 are dropped.
+ *
+ * Progress: a single producer is wait-free but for the CAS that drops, which fails only when a
+ * consumer popped; pops are lock-free; readers return what is whole. With several producers one
+ * who stands still in a push makes the others -EBUSY after a slice.
+ *
+ * | dies                                | leaves                     | outcome                       |
+ * |-------------------------------------|----------------------------|-------------------------------|
+ * | after the drop, before write_next   | fewer unread elements      | counted as dropped, as they   |
+ * |                                     |                            | are; last and readers see them|
+ * | after write_next, while copying     | doubtful oldest positions  | nobody takes them for whole   |
+ * | after write_index                   | committed                  | delivered; wake-up one slice  |
+ * | a consumer before its CAS           | nothing                    | another pops it               |
+ * | holding a role                      | the role of the dead       | taken over on contact         |
+ * | pushing, at shutdown                | pushing of the dead        | nobody waits for it           |
+ */
+#ifndef SHK_RING_H
+#define SHK_RING_H
+
+#include "object.h"
+#include "wait.h"
+
+#include <shmkit/ring.h>
+
+#define SHK_MAX_RING_CAPACITY ((UINT64_C(1) << 31) - 1)
+
+/* ring_shm.closed */
+enum {
+	SHK_RING_OPEN = 0,
+	SHK_RING_CLOSING = 1,               /* no new push begins */
+	SHK_RING_CLOSED = 2,                /* and each that had begun can be seen in pushing */
+};
+
+struct shmkit_ring {
+	struct shk_object object;
+	struct shk_ring_shm *shm;
+	uint8_t *elements;
+	uint64_t capacity;
+	uint64_t mask;                      /* capacity - 1 where that is a power of two, else 0 */
+	uint32_t stride;                    /* bytes from element to element */
+	uint32_t element_size;
+	uint32_t references;                /* the user's handle and its readers */
+	uint32_t has_producer_role;         /* taken through this handle */
+	uint32_t has_consumer_role;
+	uint8_t pad[64];
+	shk_u64 known_read_index;           /* the producer's: at least this far */
+};
+
+/* The indices as of one moment. */
+struct shk_ring_view {
+	uint64_t read_word;                 /* as loaded */
+	uint64_t read_index, write_index;
+};
+
+static inline uint64_t shk_ring_read_word(uint32_t dropped, uint64_t read_index)
+{
+	return (uint64_t)dropped << 32 | (uint32_t)read_index;
+}
+
+static inline uint32_t shk_ring_dropped(uint64_t read_word)
+{
+	return (uint32_t)(read_word >> 32);
+}
+
+static inline uint64_t shk_ring_slot(const struct shmkit_ring *ring, uint64_t position)
+{
+	return ring->mask ? position & ring->mask : position % ring->capacity;
+}
+
+/* The first position whose bytes are not doubtful. */
+static inline uint64_t shk_ring_oldest(const struct shmkit_ring *ring, uint64_t write_next)
+{
+	return write_next > ring->capacity ? write_next - ring->capacity : 0;
+}
+
+/* 0, or -EBADMSG when the words stay impossible. */
+int shk_ring_look(const struct shmkit_ring *ring, struct shk_ring_view *ret_view);
+
+/* Copies out count (at most capacity) elements from position on; doubtful until checked. */
+void shk_ring_copy_out(const struct shmkit_ring *ring, uint64_t position, uint64_t count,
+		       void *ret_elements);
+
+/* The end of the stream, for one who has come to write_index? */
+bool shk_ring_is_end(const struct shmkit_ring *ring, uint64_t position);
+
+/* Lets go of the handle: the user's, or a reader's. */
+void shk_ring_put(struct shmkit_ring *ring);
+
+int shk_ring_null(const char *what);
+
+#endif
