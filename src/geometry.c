@@ -118,17 +118,18 @@ int shk_geometry_from_options(const struct shmkit_segment_options *options, uint
 
 int shmkit_segment_footprint(const struct shmkit_segment_options *options, uint64_t *ret_size)
 {
-	struct shmkit_segment_options known;
+	struct shmkit_segment_options asked, known;
 	struct shk_geometry geometry;
 	int result;
 
 	if (!ret_size)
 		return shk_fail(-EINVAL, "shmkit_segment_footprint: ret_size is NULL");
-	result = shk_struct_in(&known, sizeof(known), sizeof(known), options, "segment options");
+	result = shk_struct_in(&asked, sizeof(asked), sizeof(asked), options, "segment options");
 	if (result)
 		return result;
-	known.max_size = 0;
-	result = shk_geometry_from_options(&known, 0, &geometry, &known);
+	asked.struct_size = sizeof(asked);
+	asked.max_size = 0;                 /* the size does not matter here */
+	result = shk_geometry_from_options(&asked, 0, &geometry, &known);
 	if (!result)
 		*ret_size = geometry.data_offset;
 	return result;
