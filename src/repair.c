@@ -9,7 +9,7 @@
 
 #include <errno.h>
 
-#define LOOK_INTERVAL_NS INT64_C(20000000)
+#define LOOK_INTERVAL_NS UINT64_C(20000000)
 
 /* A lock the dead held is freed; what it protects is sound at every instruction. */
 static void repair_lock(const struct shk_dead *dead, shk_u64 *lock)
@@ -62,8 +62,8 @@ uint32_t shk_repair_dead(struct shmkit_segment *segment, struct shmkit_recovery 
 
 bool shk_look(struct shmkit_segment *segment)
 {
-	int64_t now = shk_coarse_ns();
-	int64_t next = __atomic_load_n(&segment->next_look_ns, __ATOMIC_RELAXED);
+	uint64_t now = (uint64_t)shk_coarse_ns();
+	uint64_t next = __atomic_load_n(&segment->next_look_ns, __ATOMIC_RELAXED);
 
 	if (segment->read_only || now < next)
 		return false;

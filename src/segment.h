@@ -19,7 +19,7 @@
 
 /* The numbers that describe a segment, checked once and then used from the handle alone. */
 struct shk_geometry {
-	uint64_t size;                      /* at that time */
+	shk_u64 size;                       /* at that time; then atomic, see shk_at() */
 	uint64_t max_size;
 	uint64_t table_offset, members_offset, data_offset;
 	uint32_t max_entries, name_size, entry_stride;
@@ -36,7 +36,7 @@ struct shmkit_segment {
 	struct shk_geometry geometry;       /* size: as far as known, see shk_at() */
 	uint64_t member_word;               /* {incarnation, LIVE} it joined with; 0 before */
 	uint64_t incarnation;
-	int64_t next_look_ns;
+	shk_u64 next_look_ns;               /* CLOCK_MONOTONIC_COARSE */
 	uint32_t read_only;
 	int32_t fd;
 	uint32_t references;                /* the user's handle, structures, readers */

@@ -97,12 +97,12 @@ static bool interrupted(const struct shk_wait *wait)
 /* Read-only: no member and no name by which one could come. Asked every 50 ms. */
 static bool nobody_will_write(struct shmkit_segment *segment)
 {
-	int64_t now = shk_coarse_ns();
+	uint64_t now = (uint64_t)shk_coarse_ns();
 	struct stat file;
 
 	if (now < __atomic_load_n(&segment->next_look_ns, __ATOMIC_RELAXED))
 		return false;
-	__atomic_store_n(&segment->next_look_ns, now + SHK_SLICE_NS, __ATOMIC_RELAXED);
+	__atomic_store_n(&segment->next_look_ns, now + (uint64_t)SHK_SLICE_NS, __ATOMIC_RELAXED);
 	if (segment->geometry.flags & SHK_HEADER_ANONYMOUS)
 		return false;               /* its descriptor may still be passed on */
 	return shk_stat(segment->fd, &file) == 0 && file.st_nlink == 0 &&
