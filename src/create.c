@@ -103,6 +103,18 @@ static int build(const struct creation *creation, int fd, struct shmkit_segment 
 	return 0;
 }
 
+/* Why a segment is not replaced: -EEXIST it is sound; -EBUSY it is damaged, but somebody has it. */
+static int in_use(const struct creation *creation, int old)
+{
+	struct shk_geometry found;
+
+	if (shk_geometry_from_file(old, creation->title, true, &found) == -EPROTO)
+		return shk_fail(-EBUSY, "segment '%s' is damaged, and a process that is alive still has it "
+					"open; end that process, or unlink the segment", creation->title);
+	return shk_fail(-EEXIST, "segment '%s' exists already, and is in use or persistent; open it, or "
+				 "choose another name", creation->title);
+}
+
 /*
  * A left-over or damaged segment of that name goes, unless somebody alive is in it, and ours takes
  * its place. 0; -EEXIST: it is alive, or meant to stay; -EAGAIN: the name has changed, start again.
@@ -136,15 +148,15 @@ static int replace(const struct creation *creation, struct shmkit_segment *segme
 		int health = shk_geometry_from_file(old, creation->title, true, &found);
 
 		/* a newer library's, or one that was meant to stay: not ours to throw away */
-		if (health != -EPROTO && (health || (found.flags & SHMKIT_SEGMENT_PERSIST)))
-			result = health ? health : 1;
+		if (health == 0 && (found.flags & SHMKIT_SEGMENT_PERSIST))
+			result = 1;
+		else if (health != -EPROTO)
+			result = health;
 	}
-	if (result) {
-		if (result == 1)
-			result = shk_fail(-EEXIST, "segment '%s' exists already and is alive or persistent",
-					  creation->title);
+	if (result == 1)
+		result = in_use(creation, old);
+	if (result)
 		goto out;
-	}
 	snprintf(temporary, sizeof(temporary), ".shmkit-%llx-%llx",
 		 (unsigned long long)segment->inode, (unsigned long long)shk_now_ns());
 	result = creation->temporary[0] ? shk_link(creation->temporary, temporary)

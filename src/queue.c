@@ -30,7 +30,7 @@ static int measure(struct shk_shape *shape)
 		return shk_fail(-EINVAL, "a queue of %llu elements was asked for; 1 to %llu are possible",
 				(unsigned long long)shape->requested,
 				(unsigned long long)SHK_MAX_QUEUE_CAPACITY);
-	shape->capacity = 2;
+	shape->capacity = 1;
 	while (shape->capacity < shape->requested)
 		shape->capacity *= 2;
 	shape->size = align_up(sizeof(struct shk_queue_shm), slot_alignment(shape)) +

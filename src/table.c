@@ -120,6 +120,7 @@ static int take_entry(struct shmkit_segment *segment, const char *name,
 /* Memory behind the extent, all of it zero: a predecessor may have left bytes. */
 static int give_memory(struct shmkit_segment *segment, uint64_t offset, uint64_t size)
 {
+	uint64_t available;
 	int result;
 
 	if (segment->geometry.flags & SHMKIT_SEGMENT_POPULATE) {
@@ -128,6 +129,9 @@ static int give_memory(struct shmkit_segment *segment, uint64_t offset, uint64_t
 	}
 	if (!shk_segment_fd_is_ours(segment))
 		return -ESTALE;             /* closed by somebody in this process */
+	/* What cannot fit is refused before it has filled the machine's memory in trying. */
+	if (shk_available(segment->fd, &available) == 0 && available < size)
+		return -ENOSPC;
 	result = shk_punch(segment->fd, offset, size);
 	return result ? result : shk_allocate(segment->fd, offset, size);
 }

@@ -50,7 +50,7 @@ struct shmkit_queue;
  * @segment: Open handle.
  * @name: Its name in the segment.
  * @element_size: Bytes of an element, 1 to 2^30.
- * @capacity: Elements, 1 to 2^24; rounded up to a power of two of at least 2.
+ * @capacity: Elements, 1 to 2^24; rounded up to a power of two.
  * @options: Alignment and schema; NULL for defaults.
  * @ret_queue: The new handle, to be closed with shmkit_queue_close().
  *
@@ -89,7 +89,7 @@ int shmkit_queue_open(struct shmkit_segment *segment, const char *name, uint32_t
  * @segment: Open handle.
  * @name: Its name in the segment.
  * @element_size: Bytes of an element, 1 to 2^30.
- * @capacity: Elements, 1 to 2^24; rounded up to a power of two of at least 2.
+ * @capacity: Elements, 1 to 2^24; rounded up to a power of two.
  * @options: Alignment and schema; NULL for defaults.
  * @ret_queue: The handle, to be closed with shmkit_queue_close().
  *

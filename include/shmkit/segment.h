@@ -133,7 +133,8 @@ struct shmkit_segment_options {
  *         process can map; -EACCES; -EPERM the group may not be given; -ENOMEM; -EMFILE; -ENFILE;
  *         -ENOSYS. With SHMKIT_SEGMENT_REPLACE_DEAD also, about what has the name: -EEXIST it is
  *         alive, or sound and persistent; -EPROTO not a segment, and left alone; -EPROTONOSUPPORT
- *         a newer format, and left alone; -EBUSY a stopped process is in the middle of closing it.
+ *         a newer format, and left alone; -EBUSY it is damaged and a process that is alive has it
+ *         open, or a stopped process is in the middle of closing it.
  * Since: 1.0
  */
 SHMKIT_API SHMKIT_NODISCARD
