@@ -58,7 +58,8 @@
  * Fork. A forked child may use the handles it inherited, and closes them as its parent does. At
  * its first call it joins the segment as a member of its own; where that is impossible the call is
  * -ECHILD. What the parent had reserved, leased or taken the role of stays the parent's; the child
- * gets -EPERM or -EBUSY. An exec ends membership like a death.
+ * gets -EPERM or -EBUSY. An exec ends membership like a death; so does an exit without closing the
+ * segment: peers clean up, but after the last member the name stays, until the next open and close.
  *
  * Read-only. With SHMKIT_READ_ONLY every function that would write is -EROFS, and does nothing
  * where it has no error code. A read-only opener is no member: it is not listed and keeps no name
