@@ -207,6 +207,31 @@ static void test_full_pools_everything_adds_up(void **state)
 	assert_int_equal(test_shm_leftovers(name), 0);
 }
 
+/* 2 MiB of shared memory are too little for the 500 MiB asked for, and enough for the game. */
+static void test_little_memory_smaller_segment(void **state)
+{
+	const char *const probe[] = { "unshare", "-rm", "true", NULL };
+	const char *argv[] = { "unshare", "-rm", "sh", "-c",
+			       "mount -t tmpfs -o size=2m none /dev/shm && exec \"$0\" -d 1", NULL,
+			       NULL };
+	char path[4096];
+	char *text;
+	int status;
+
+	(void)state;
+	text = test_run("unshare", probe, &status, TIMEOUT_MS);
+	free(text);
+	if (status != 0)
+		skip();
+	snprintf(path, sizeof(path), "%s/game/game_server", getenv("SHMKIT_EXAMPLES"));
+	argv[5] = path;
+	text = test_run("unshare", argv, &status, TIMEOUT_MS);
+	assert_int_equal(status, 0);
+	assert_non_null(strstr(text, "trying again with "));
+	assert_non_null(strstr(text, SERVER_PASS));
+	free(text);
+}
+
 static void test_analytics_killed_match_goes_on(void **state)
 {
 	const char *name = test_name("game-analytics-killed");
@@ -312,6 +337,7 @@ int main(void)
 		cmocka_unit_test(test_clients_first_everything_adds_up),
 		cmocka_unit_test(test_clients_come_and_go_everything_adds_up),
 		cmocka_unit_test(test_full_pools_everything_adds_up),
+		cmocka_unit_test(test_little_memory_smaller_segment),
 		cmocka_unit_test(test_analytics_killed_match_goes_on),
 		cmocka_unit_test(test_ai_killed_match_goes_on),
 		cmocka_unit_test(test_server_killed_clients_notice),

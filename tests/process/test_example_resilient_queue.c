@@ -220,7 +220,7 @@ static void test_everybody_killed_all_go_on(void **state)
 
 	(void)state;
 	for (int round = 0; round < 8; round++) {
-		producer = start("resilient_producer", "--segment", name, "--count", "400000",
+		producer = start("resilient_producer", "--segment", name, "--count", "1000000",
 				 "--rounds", "10", NULL);
 		for (int i = 0; i < CONSUMERS; i++)
 			consumers[i] = start_consumer(name);
@@ -233,7 +233,7 @@ static void test_everybody_killed_all_go_on(void **state)
 		free(text);
 	}
 	assert_true(goings_on > 0);
-	producer = start("resilient_producer", "--segment", name, "--count", "400000",
+	producer = start("resilient_producer", "--segment", name, "--count", "1000000",
 			 "--rounds", "10", NULL);
 	for (int i = 0; i < CONSUMERS; i++)
 		consumers[i] = start_consumer(name);

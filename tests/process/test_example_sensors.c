@@ -102,14 +102,14 @@ static void test_collector_first_frequencies_are_found(void **state)
 {
 	const char *name = test_name("sensors-collector-first");
 	struct child collector = start("sensor_collector", "--segment", name, "--wait",
-				       "--milliseconds", "1000", NULL);
+				       "--seconds", "1", NULL);
 	struct child processor, viewer;
 	char *text;
 
 	(void)state;
 	wait_for_segment(name);
 	processor = start("sensor_processor", "--segment", name, NULL);
-	viewer = start("sensor_viewer", "--segment", name, "--milliseconds", "500", NULL);
+	viewer = start("sensor_viewer", "--segment", name, "--seconds", "0.5", NULL);
 	expect_success(collector, COLLECTOR_PASS, &text);
 	assert_int_equal(number_before(text, " readings in "), 1000000);
 	assert_int_equal(number_before(text, " dropped"), 0);
@@ -125,14 +125,14 @@ static void test_collector_first_frequencies_are_found(void **state)
 static void test_collector_last_frequencies_are_found(void **state)
 {
 	const char *name = test_name("sensors-collector-last");
-	struct child viewer = start("sensor_viewer", "--segment", name, "--milliseconds", "500",
+	struct child viewer = start("sensor_viewer", "--segment", name, "--seconds", "0.5",
 				    NULL);
 	struct child processor = start("sensor_processor", "--segment", name, NULL);
 	struct child collector;
 
 	(void)state;
 	test_sleep_ms(50);
-	collector = start("sensor_collector", "--segment", name, "--wait", "--milliseconds", "1000",
+	collector = start("sensor_collector", "--segment", name, "--wait", "--seconds", "1",
 			  "--capacity", "100000", "--seed", "7", NULL);
 	expect_success(collector, COLLECTOR_PASS, NULL);
 	expect_success(processor, PROCESSOR_PASS, NULL);
@@ -147,7 +147,7 @@ static void test_slow_processor_drops_add_up(void **state)
 	struct child processor = start("sensor_processor", "--segment", name, "--slow-processor",
 				       "20000", NULL);
 	struct child collector = start("sensor_collector", "--segment", name, "--wait",
-				       "--milliseconds", "1000", "--capacity", "10000", NULL);
+				       "--seconds", "1", "--capacity", "10000", NULL);
 	unsigned long long processed, dropped;
 	char *text;
 
@@ -169,9 +169,9 @@ static void test_slow_viewer_losses_add_up(void **state)
 {
 	const char *name = test_name("sensors-slow-viewer");
 	struct child viewer = start("sensor_viewer", "--segment", name, "--slow-viewer", "30000",
-				    "--milliseconds", "500", NULL);
-	struct child collector = start("sensor_collector", "--segment", name, "--milliseconds",
-				       "1000", "--capacity", "10000", NULL);
+				    "--seconds", "0.5", NULL);
+	struct child collector = start("sensor_collector", "--segment", name, "--seconds",
+				       "1", "--capacity", "10000", NULL);
 	char *text;
 
 	(void)state;
@@ -190,9 +190,9 @@ static void test_viewer_killed_nobody_notices(void **state)
 {
 	const char *name = test_name("sensors-viewer-killed");
 	struct child collector = start("sensor_collector", "--segment", name, "--wait",
-				       "--milliseconds", "800", NULL);
+				       "--seconds", "0.8", NULL);
 	struct child processor = start("sensor_processor", "--segment", name, NULL);
-	struct child viewer = start("sensor_viewer", "--segment", name, "--milliseconds", "60000",
+	struct child viewer = start("sensor_viewer", "--segment", name, "--seconds", "60",
 				    NULL);
 
 	(void)state;
@@ -207,7 +207,7 @@ static void test_processor_killed_collector_goes_on(void **state)
 {
 	const char *name = test_name("sensors-processor-killed");
 	struct child collector = start("sensor_collector", "--segment", name, "--wait",
-				       "--milliseconds", "800", "--capacity", "10000", NULL);
+				       "--seconds", "0.8", "--capacity", "10000", NULL);
 	struct child processor = start("sensor_processor", "--segment", name, NULL);
 	char *text;
 
@@ -225,15 +225,15 @@ static void test_collector_killed_others_notice(void **state)
 {
 	const char *name = test_name("sensors-collector-killed");
 	struct child collector = start("sensor_collector", "--segment", name, "--wait",
-				       "--milliseconds", "60000", NULL);
+				       "--seconds", "60", NULL);
 	struct child processor = start("sensor_processor", "--segment", name, NULL);
-	struct child viewer = start("sensor_viewer", "--segment", name, "--milliseconds", "60000",
+	struct child viewer = start("sensor_viewer", "--segment", name, "--seconds", "60",
 				    NULL);
 
 	(void)state;
 	test_sleep_ms(400);
 	kill_child(collector);
-	collector = start("sensor_collector", "--segment", name, "--milliseconds", "100", NULL);
+	collector = start("sensor_collector", "--segment", name, "--seconds", "0.1", NULL);
 	assert_int_equal(finish(processor, NULL), 1);
 	assert_int_equal(finish(viewer, NULL), 1);
 	expect_success(collector, COLLECTOR_PASS, NULL);
@@ -269,6 +269,8 @@ static void test_wrong_usage_is_explained(void **state)
 	expect_answer("sensor_collector", "--capacity=10", 2, "--capacity 10: too small");
 	expect_answer("sensor_processor", "--slow-processor=very", 2,
 		      "--slow-processor very: invalid");
+	expect_answer("sensor_collector", "--seconds=0", 2, "--seconds 0: out of range");
+	expect_answer("sensor_collector", "--seconds=1s", 2, "--seconds 1s: not a number");
 	expect_answer("sensor_viewer", "--last=101", 2, "--last 101: too large");
 	expect_answer("sensor_viewer", "--no-such-option", 2, "Usage: sensor_viewer");
 	expect_answer("sensor_viewer", "surplus", 2, "unexpected argument 'surplus'");
