@@ -194,6 +194,23 @@ static int publish(const struct creation *creation, struct shmkit_segment *segme
 	}
 }
 
+/*
+ * A descriptor got before the name was linked does not know it. One who is passed ours and finds
+ * himself the last is to unlink the name, and asks the kernel for it.
+ */
+static void reopen_by_name(struct shmkit_segment *segment)
+{
+	int fd = shk_open_name(segment->name, true);
+
+	if (fd >= 0 && shk_name_is(segment->name, segment->fd) && shk_name_is(segment->name, fd)) {
+		int old = segment->fd;
+
+		segment->fd = fd;
+		fd = old;
+	}
+	shk_close(fd);
+}
+
 static int create_named(struct creation *creation, struct shmkit_segment **ret_segment)
 {
 	struct shmkit_segment *segment;
@@ -214,6 +231,8 @@ static int create_named(struct creation *creation, struct shmkit_segment **ret_s
 		result = publish(creation, segment);
 		if (result)
 			shk_segment_discard(segment);
+		else
+			reopen_by_name(segment);
 	}
 	if (creation->temporary[0])
 		shk_unlink(creation->temporary);
