@@ -85,7 +85,7 @@ int shk_schema_check(const char *schema, uint32_t element_size, char *ret_text, 
 
 		if (result)
 			return result;
-		if (length + field_length + 2 > size)
+		if (length + (length > 0) + field_length + 1 > size)
 			return shk_fail(-EINVAL, "schema: the text is longer than %zu bytes", size - 1);
 		if (length)
 			ret_text[length++] = ' ';
