@@ -1,140 +1,12 @@
 /*
- * The ring: made, opened; pushes and pops. Protocol and death table: ring.h.
+ * The ring's hot paths: pushes and pops. Protocol and death table: ring.h.
  */
 #include "ring.h"
-
-#include "lock.h"
-#include "member.h"
-#include "sys.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define ROUNDS 10000u                       /* of looking at words that cannot be */
-
-/* ---- life ---- */
-
-static uint64_t align_up(uint64_t value, uint64_t alignment)
-{
-	return (value + alignment - 1) & ~(alignment - 1);
-}
-
-static int measure(struct shk_shape *shape)
-{
-	if (shape->requested < 1 || shape->requested > SHK_MAX_RING_CAPACITY)
-		return shk_fail(-EINVAL, "a ring of %llu elements was asked for; 1 to %llu are possible",
-				(unsigned long long)shape->requested,
-				(unsigned long long)SHK_MAX_RING_CAPACITY);
-	shape->capacity = shape->requested;
-	/* below 2^31 elements of at most 2^30 + 2^12 bytes: no overflow */
-	shape->size = align_up(sizeof(struct shk_ring_shm), shape->alignment) +
-		      shape->capacity * align_up(shape->element_size, shape->alignment);
-	return 0;
-}
-
-/* All zero is a ring: nothing pushed, nobody has a role. */
-static void init(struct shk_object *object, uint64_t initial)
-{
-	(void)object;
-	(void)initial;
-}
-
-static void bind(struct shmkit_ring *ring, const struct shk_object *object)
-{
-	const struct shk_shape *shape = &object->shape;
-
-	ring->object = *object;
-	ring->shm = (struct shk_ring_shm *)(void *)object->base;
-	ring->elements = object->base + align_up(sizeof(struct shk_ring_shm), shape->alignment);
-	ring->capacity = shape->capacity;
-	ring->mask = shape->capacity & (shape->capacity - 1) ? 0 : shape->capacity - 1;
-	ring->stride = (uint32_t)align_up(shape->element_size, shape->alignment);
-	ring->element_size = shape->element_size;
-}
-
-static int open_ring(struct shk_object *object)
-{
-	struct shmkit_ring *ring = (struct shmkit_ring *)object;
-
-	bind(ring, object);
-	ring->references = 1;
-	return 0;
-}
-
-/* A role held by the dead (or by oneself, on the way out) becomes free. */
-static void free_role(shk_u64 *role, const struct shk_dead *dead)
-{
-	uint64_t word = shk_load_acquire(role);
-
-	if (shk_lock_is_held(word) && shk_lock_owner(word) == dead->id && shk_still_dead(dead))
-		shk_lock_word_release(role, word);
-}
-
-static void repair(struct shk_object *object, const struct shk_dead *dead)
-{
-	struct shk_ring_shm *shm = (struct shk_ring_shm *)(void *)object->base;
-
-	free_role(&shm->producer_role, dead);
-	SHK_POINT("ring.repair.producer");
-	free_role(&shm->consumer_role, dead);
-	/* who waits for an end that the dead would not come to looks again */
-	shk_event_signal(&shm->data_event);
-	shk_event_signal(&shm->space_event);
-}
-
-static uint64_t used(const struct shk_object *object)
-{
-	struct shmkit_ring ring = { 0 };
-	struct shk_ring_view view;
-
-	bind(&ring, object);
-	return shk_ring_look(&ring, &view) ? 0 : view.write_index - view.read_index;
-}
-
-static int check(struct shk_object *object)
-{
-	const struct shk_ring_shm *shm = (const struct shk_ring_shm *)(const void *)object->base;
-	uint32_t members = object->segment->geometry.max_members;
-	struct shmkit_ring ring = { 0 };
-	struct shk_ring_view view;
-	uint64_t next = 0;
-
-	bind(&ring, object);
-	for (unsigned round = 0; round < ROUNDS; round++) {
-		if (shk_ring_look(&ring, &view))
-			return -EBADMSG;
-		next = shk_load_acquire(&shm->write_next);
-		/* a ring in use: only what was there when nothing moved counts */
-		if (shk_load_acquire(&shm->write_index) == view.write_index &&
-		    shk_load_acquire(&shm->write_next) == next)
-			break;
-	}
-	if (next != view.write_index &&
-	    (next < view.write_index || next - view.write_index > ring.capacity) &&
-	    shk_load_acquire(&shm->write_index) == view.write_index)
-		return shk_object_damaged(object, "%llu positions are committed and %llu begun, which cannot be "
-					  "in %llu slots", (unsigned long long)view.write_index,
-					  (unsigned long long)next, (unsigned long long)ring.capacity);
-	if (shk_load_acquire(&shm->closed) > SHK_RING_CLOSED)
-		return shk_object_damaged(object, "its shutdown word is %u", shk_load_acquire(&shm->closed));
-	if (shk_lock_owner(shk_load_acquire(&shm->producer_role)) >= members ||
-	    shk_lock_owner(shk_load_acquire(&shm->consumer_role)) >= members)
-		return shk_object_damaged(object, "a role names a member that there cannot be");
-	return 0;
-}
-
-const struct shk_kind shk_kind_ring = {
-	.kind = SHMKIT_KIND_RING,
-	.name = "ring",
-	.flags = SHMKIT_RING_MULTI_PRODUCER | SHMKIT_RING_MULTI_CONSUMER,
-	.handle_size = sizeof(struct shmkit_ring),
-	.measure = measure,
-	.init = init,
-	.open = open_ring,
-	.repair = repair,
-	.check = check,
-	.used = used,
-};
+#define POP_ROUNDS 1000u                    /* of copying what others take or overwrite meanwhile */
 
 int shk_ring_null(const char *what)
 {
@@ -145,7 +17,7 @@ int shk_ring_null(const char *what)
 
 int shk_ring_look(const struct shmkit_ring *ring, struct shk_ring_view *ret_view)
 {
-	for (unsigned round = 0; round < ROUNDS; round++) {
+	for (unsigned round = 0; round < SHK_RING_ROUNDS; round++) {
 		/* pop:R acquire. Pairs with pop:C. Before write_index, which it never passes. */
 		uint64_t read_word = shk_load_acquire(&ring->shm->read_word);
 		/* pop:W acquire. Pairs with push:C: elements before the index. */
@@ -163,10 +35,31 @@ int shk_ring_look(const struct shmkit_ring *ring, struct shk_ring_view *ret_view
 
 /*
  * The elements may be overwritten while they are copied; what was copied is used only after
- * write_next has shown that they were not. Invariant 2.
+ * write_next has shown that they were not (invariant 2). A race by design: where races are looked
+ * for it goes byte by byte, unwatched, for the sanitizer has its own memcpy().
  */
-__attribute__((no_sanitize("thread"))) static void copy_doubtful(void *to, const void *from, size_t size)
+#if defined(__SANITIZE_THREAD__)
+#define WATCHED_RACES 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WATCHED_RACES 1
+#endif
+#endif
+
+#ifdef WATCHED_RACES
+__attribute__((no_sanitize("thread"), noinline)) static void copy_racing(void *to, const void *from,
+									 size_t size)
 {
+	volatile uint8_t *out = to;
+	const volatile uint8_t *in = from;
+
+	for (size_t i = 0; i < size; i++)
+		out[i] = in[i];
+}
+#else
+static inline void copy_racing(void *to, const void *from, size_t size)
+{
+	/* a switch on the common sizes becomes plain moves */
 	switch (size) {
 	case 4:
 		memcpy(to, from, 4);
@@ -187,6 +80,7 @@ __attribute__((no_sanitize("thread"))) static void copy_doubtful(void *to, const
 		memcpy(to, from, size);
 	}
 }
+#endif
 
 void shk_ring_copy_out(const struct shmkit_ring *ring, uint64_t position, uint64_t count,
 		       void *ret_elements)
@@ -198,13 +92,13 @@ void shk_ring_copy_out(const struct shmkit_ring *ring, uint64_t position, uint64
 	if (stride == size) {
 		uint64_t first = ring->capacity - slot < count ? ring->capacity - slot : count;
 
-		copy_doubtful(to, ring->elements + slot * size, (size_t)(first * size));
+		copy_racing(to, ring->elements + slot * size, (size_t)(first * size));
 		if (first < count)
-			copy_doubtful(to + first * size, ring->elements, (size_t)((count - first) * size));
+			copy_racing(to + first * size, ring->elements, (size_t)((count - first) * size));
 		return;
 	}
 	for (uint64_t i = 0; i < count; i++) {
-		copy_doubtful(to + i * size, ring->elements + slot * stride, (size_t)size);
+		copy_racing(to + i * size, ring->elements + slot * stride, (size_t)size);
 		slot = slot + 1 == ring->capacity ? 0 : slot + 1;
 	}
 }
@@ -218,22 +112,24 @@ static void copy_in(struct shmkit_ring *ring, uint64_t position, uint64_t count,
 	if (stride == size) {
 		uint64_t first = ring->capacity - slot < count ? ring->capacity - slot : count;
 
-		copy_doubtful(ring->elements + slot * size, from, (size_t)(first * size));
+		copy_racing(ring->elements + slot * size, from, (size_t)(first * size));
 		if (first < count)
-			copy_doubtful(ring->elements, from + first * size, (size_t)((count - first) * size));
+			copy_racing(ring->elements, from + first * size, (size_t)((count - first) * size));
 		return;
 	}
 	for (uint64_t i = 0; i < count; i++) {
-		copy_doubtful(ring->elements + slot * stride, from + i * size, (size_t)size);
+		copy_racing(ring->elements + slot * stride, from + i * size, (size_t)size);
 		slot = slot + 1 == ring->capacity ? 0 : slot + 1;
 	}
 }
 
 /* ---- roles ---- */
 
-static bool is_mine(const struct shmkit_ring *ring, uint64_t role)
+static SHK_COLD int shut_down(struct shmkit_ring *ring)
 {
-	return shk_lock_is_held(role) && shk_lock_owner(role) == ring->object.segment->member_id;
+	/* he who shut it down may have died before he had finished */
+	shk_ring_finish_shutdown(ring->shm);
+	return shk_fail_fixed(-ESHUTDOWN, "the ring was shut down");
 }
 
 static SHK_COLD int take_role(struct shmkit_ring *ring, shk_u64 *role, uint32_t *ret_has,
@@ -265,12 +161,14 @@ static inline int enter_producer(struct shmkit_ring *ring, uint64_t *ret_word)
 	shk_u64 *role = &ring->shm->producer_role;
 	int result;
 
+	if (shk_unlikely(shk_load_acquire(&ring->shm->closed) != SHK_RING_OPEN))
+		return shut_down(ring);
 	if (ring->object.shape.flags & SHMKIT_RING_MULTI_PRODUCER) {
 		result = shk_lock_word_acquire(ring->object.segment, role, SHK_SLICE_NS,
 					       "the producer's role of a ring", ret_word);
 	} else {
 		/* relaxed: if it is ours we put it there; if not, take_role() looks again */
-		if (shk_likely(is_mine(ring, shk_load_relaxed(role))))
+		if (shk_likely(shk_ring_is_mine(ring, shk_load_relaxed(role))))
 			return 0;
 		result = take_role(ring, role, &ring->has_producer_role, "producer",
 				   "SHMKIT_RING_MULTI_PRODUCER");
@@ -289,155 +187,186 @@ static inline void leave_producer(struct shmkit_ring *ring, uint64_t word)
 static inline int enter_consumer(struct shmkit_ring *ring)
 {
 	shk_u64 *role = &ring->shm->consumer_role;
+	int result;
 
 	/* relaxed: as in enter_producer */
 	if ((ring->object.shape.flags & SHMKIT_RING_MULTI_CONSUMER) ||
-	    shk_likely(is_mine(ring, shk_load_relaxed(role))))
+	    shk_likely(shk_ring_is_mine(ring, shk_load_relaxed(role))))
 		return 0;
-	return take_role(ring, role, &ring->has_consumer_role, "consumer", "SHMKIT_RING_MULTI_CONSUMER");
-}
-
-static void give_back_role(struct shmkit_ring *ring, shk_u64 *role, uint32_t has)
-{
-	uint64_t word = shk_load_acquire(role);
-
-	if (has && is_mine(ring, word))
-		shk_lock_word_release(role, word);
+	result = take_role(ring, role, &ring->has_consumer_role, "consumer", "SHMKIT_RING_MULTI_CONSUMER");
+	if (result == 0)
+		ring->last_view = (struct shk_ring_view){ 0 };   /* others have popped */
+	return result;
 }
 
 /* ---- push ---- */
 
 /* Announces a push; false when the ring was shut down before. */
-static inline bool begin_push(struct shmkit_ring *ring, uint64_t next)
+static inline bool begin_push(struct shmkit_ring *ring)
 {
 	struct shk_ring_shm *shm = ring->shm;
-	/* relaxed: only holders of the role write it */
-	uint64_t before = shk_load_relaxed(&shm->write_next);
 
-	/* push:N relaxed, ordered before the elements by the fence below */
-	if (next > before)
-		shk_store_relaxed(&shm->write_next, next);
-	/* Dies here: the oldest positions are doubtful without need. */
-	SHK_POINT("ring.push.next");
-	shk_store_relaxed(&shm->pushing, 1);
 	/*
-	 * push:P. pushing before the look at closed: shutdown's barrier makes one of the two seen.
-	 * A process it does not reach fences itself.
+	 * push:P relaxed. Before the look at closed: with shutdown's barrier between its store of
+	 * closed and its look at pushing, one of the two sees the other. A process the barrier does
+	 * not reach fences itself.
 	 */
+	shk_store_relaxed(&shm->pushing, 1);
+	/* Dies here: pushing of the dead. Peers: see that its holder is dead; the next one clears it. */
+	SHK_POINT("ring.push.announced");
 	if (shk_unlikely(shk_process->fences))
 		shk_fence_seq_cst();
-	/* push:F release. write_next before the first byte; pairs with the acquire fence of copies. */
-	shk_fence_release();
+	/* acquire: nothing of the push before this */
 	if (shk_likely(shk_load_acquire(&shm->closed) == SHK_RING_OPEN))
 		return true;
-	/* nothing was written: what write_next said before is still true */
-	shk_store_relaxed(&shm->write_next, before);
 	shk_store_release(&shm->pushing, 0);
 	return false;
 }
 
-static inline void end_push(struct shmkit_ring *ring, uint64_t write_index)
+/* release: one who sees no push sees the index it committed. */
+static inline void end_push(struct shmkit_ring *ring)
 {
-	/* push:C release. Pairs with pop:W. Commits all of it. */
-	shk_store_release(&ring->shm->write_index, write_index);
-	/* Dies here: committed. Those who sleep look when their slice ends. */
-	SHK_POINT("ring.push.committed");
-	/* release: one who sees no push sees the index */
 	shk_store_release(&ring->shm->pushing, 0);
+	/* Dies here: nothing left to do but to wake; those who sleep look when their slice ends. */
+	SHK_POINT("ring.push.ended");
 	shk_event_signal(&ring->shm->data_event);
 }
 
-static int64_t shut_down(void)
+/* Copies count (at most what there is room for) in and commits them. */
+static inline void put(struct shmkit_ring *ring, uint64_t write_index, const void *elements,
+		       uint64_t count)
 {
-	return shk_fail_fixed(-ESHUTDOWN, "the ring was shut down");
+	struct shk_ring_shm *shm = ring->shm;
+
+	/* relaxed: only holders of the role write it. It must not fall: invariant 3. */
+	if (write_index + count > shk_load_relaxed(&shm->write_next))
+		shk_store_relaxed(&shm->write_next, write_index + count);   /* before the fence */
+	/* Dies here: the oldest positions are doubtful without need. */
+	SHK_POINT("ring.push.next");
+	/* push:F release. write_next before the first byte; pairs with the acquire fence of copies. */
+	shk_fence_release();
+	copy_in(ring, write_index, count, elements);
+	/* Dies here: as before; the bytes are overwritten by the next push. */
+	SHK_POINT("ring.push.copied");
+	/* push:C release. Pairs with pop:W. Commits all of it. */
+	shk_store_release(&shm->write_index, write_index + count);
+	/* Dies here: committed. */
+	SHK_POINT("ring.push.committed");
 }
 
-/* What fits of count, as one. The caller has the role. */
-static int64_t push_fitting(struct shmkit_ring *ring, const void *elements, uint64_t count)
+/* How many of count fit. 0: full; -EBADMSG. The caller has the role. */
+static inline int64_t count_fitting(struct shmkit_ring *ring, uint64_t write_index, uint64_t count)
 {
-	/* relaxed: only the holder of the role writes it */
-	uint64_t write_index = shk_load_relaxed(&ring->shm->write_index);
-	uint64_t room = ring->capacity - (write_index - ring->known_read_index);
-	struct shk_ring_view view;
+	/* relaxed: private to the process; the index was this far, with acquire, and never falls */
+	uint64_t room = ring->capacity - (write_index - shk_load_relaxed(&ring->known_read_index));
 
-	if (shk_load_acquire(&ring->shm->closed) != SHK_RING_OPEN)
-		return shut_down();
 	if (room < count || room > ring->capacity) {
+		struct shk_ring_view view;
 		int result = shk_ring_look(ring, &view);
 
 		if (result)
 			return result;
-		write_index = view.write_index;
-		ring->known_read_index = view.read_index;
+		if (view.write_index != write_index)
+			return shk_object_damaged(&ring->object, "somebody without the producer's role pushes");
+		shk_store_relaxed(&ring->known_read_index, view.read_index);
 		room = ring->capacity - (write_index - view.read_index);
-		if (room == 0) {
-			shk_look(ring->object.segment);
-			return shk_fail_fixed(-EAGAIN, "the ring is full");
-		}
 	}
-	if (count > room)
-		count = room;
-	if (!begin_push(ring, write_index + count))
-		return shut_down();
-	copy_in(ring, write_index, count, elements);
-	end_push(ring, write_index + count);
-	return (int64_t)count;
+	return (int64_t)(room < count ? room : count);
 }
 
-/* Keeps the base within reach of the 32 bits that count. */
+/* What fits of count, as one: 1..count, -EAGAIN, -ESHUTDOWN, -EBADMSG. The caller has the role. */
+static inline int64_t push_fitting(struct shmkit_ring *ring, const void *elements, uint64_t count)
+{
+	/* relaxed: only the holder of the role writes it */
+	uint64_t write_index = shk_load_relaxed(&ring->shm->write_index);
+	int64_t n = count_fitting(ring, write_index, count);
+
+	if (shk_unlikely(n <= 0))
+		return n ? n : shk_fail_fixed(-EAGAIN, "the ring is full");
+	if (shk_unlikely(!begin_push(ring)))
+		return shut_down(ring);
+	put(ring, write_index, elements, (uint64_t)n);
+	end_push(ring);
+	return n;
+}
+
+/*
+ * Before dropped runs away from the base by 2^32: a drop adds less than 2^31 to what was at most
+ * 2^30. Only the holder of the producer's role drops and carries, so that the base never passes
+ * the count.
+ */
 static void carry_dropped(struct shk_ring_shm *shm, uint32_t dropped)
 {
 	uint64_t base = shk_load_acquire(&shm->dropped_base);
 	uint32_t ahead = dropped - (uint32_t)base;
 
-	/* Whoever is first; never backwards, for ahead is less than 2^31 + 2^31. */
-	if (ahead > UINT32_C(1) << 30)
+	if (ahead > UINT32_C(1) << 30) {
+		/* carry:C acq_rel. Before drop:C of what counts on from here; pairs with the reader of totals. */
 		shk_cas_acq_rel(&shm->dropped_base, base, base + ahead);
+		/* Dies here: the sum is the same. */
+		SHK_POINT("ring.drop.carried");
+	}
 }
 
 /* Makes room for count (at most capacity) by dropping the oldest unread. How many, or -EBADMSG. */
-static int64_t drop_unread(struct shmkit_ring *ring, uint64_t count)
+static int64_t drop_unread(struct shmkit_ring *ring, uint64_t write_index, uint64_t count)
 {
-	struct shk_ring_view view;
-
 	for (;;) {
+		struct shk_ring_view view;
 		uint64_t room, drop;
 		uint32_t dropped;
 		int result = shk_ring_look(ring, &view);
 
 		if (result)
 			return result;
+		if (view.write_index != write_index)
+			return shk_object_damaged(&ring->object, "somebody without the producer's role pushes");
 		room = ring->capacity - (view.write_index - view.read_index);
 		if (room >= count)
 			return 0;
 		drop = count - room;
-		dropped = shk_ring_dropped(view.read_word) + (uint32_t)drop;
+		dropped = shk_ring_dropped(view.read_word);
+		carry_dropped(ring->shm, dropped);
 		/* drop:C acq_rel. Index and count in one; a pop comes before it or fails. */
 		if (!shk_cas_acq_rel(&ring->shm->read_word, view.read_word,
-				     shk_ring_read_word(dropped, view.read_index + drop)))
+				     shk_ring_read_word(dropped + (uint32_t)drop, view.read_index + drop)))
 			continue;
 		/* Dies here: dropped and counted. */
 		SHK_POINT("ring.drop.counted");
-		carry_dropped(ring->shm, dropped);
 		return (int64_t)drop;
 	}
 }
 
-/* At most capacity elements. The caller has the role. */
-static int64_t push_over(struct shmkit_ring *ring, const void *elements, uint64_t count)
+/*
+ * All of count; how many were dropped, or -ESHUTDOWN, -EBADMSG. The caller has the role. More than
+ * fit go in one piece after the other, each pushed, and dropped by those behind it; the last piece,
+ * which alone stays, is one commit.
+ */
+static int64_t push_over(struct shmkit_ring *ring, const uint8_t *elements, uint64_t count)
 {
 	uint64_t write_index = shk_load_relaxed(&ring->shm->write_index);   /* as in push_fitting */
-	int64_t dropped;
+	int64_t dropped = 0;
 
-	if (shk_load_acquire(&ring->shm->closed) != SHK_RING_OPEN)
-		return shut_down();
-	dropped = drop_unread(ring, count);
-	if (dropped < 0)
-		return dropped;
-	if (!begin_push(ring, write_index + count))
-		return shut_down();
-	copy_in(ring, write_index, count, elements);
-	end_push(ring, write_index + count);
+	if (!begin_push(ring))
+		return shut_down(ring);
+	while (count > 0) {
+		uint64_t piece = count > ring->capacity ? count % ring->capacity : count;
+		int64_t lost;
+
+		if (piece == 0)
+			piece = ring->capacity;
+		lost = drop_unread(ring, write_index, piece);
+		if (lost < 0) {
+			dropped = lost;
+			break;
+		}
+		put(ring, write_index, elements, piece);
+		dropped += lost;
+		write_index += piece;
+		elements += piece * ring->element_size;
+		count -= piece;
+	}
+	end_push(ring);
 	return dropped;
 }
 
@@ -457,6 +386,8 @@ int shmkit_ring_push(struct shmkit_ring *ring, const void *element)
 		return result;
 	pushed = push_fitting(ring, element, 1);
 	leave_producer(ring, role);
+	if (shk_unlikely(pushed == -EAGAIN))
+		shk_look(ring->object.segment);
 	return (int)shk_object_leave(&ring->object, pushed > 0 ? 0 : pushed);
 }
 
@@ -476,14 +407,15 @@ int64_t shmkit_ring_push_bulk(struct shmkit_ring *ring, const void *elements, si
 		return result;
 	pushed = push_fitting(ring, elements, count);
 	leave_producer(ring, role);
+	if (pushed == -EAGAIN)
+		shk_look(ring->object.segment);
 	return shk_object_leave(&ring->object, pushed == -EAGAIN ? 0 : pushed);
 }
 
 int64_t shmkit_ring_push_overwrite(struct shmkit_ring *ring, const void *elements, size_t count)
 {
-	const uint8_t *from = elements;
 	uint64_t role = 0;
-	int64_t dropped = 0;
+	int64_t dropped;
 	int result;
 
 	if (shk_unlikely(!ring || (!elements && count)))
@@ -494,53 +426,12 @@ int64_t shmkit_ring_push_overwrite(struct shmkit_ring *ring, const void *element
 	result = enter_producer(ring, &role);
 	if (shk_unlikely(result))
 		return result;
-	/* More than fit go in one after the other: each is pushed, and dropped by those behind it. */
-	while (count > 0) {
-		uint64_t piece = count < ring->capacity ? count : ring->capacity;
-		int64_t lost = push_over(ring, from, piece);
-
-		if (lost < 0) {
-			dropped = lost;
-			break;
-		}
-		dropped += lost;
-		from += piece * ring->element_size;
-		count -= (size_t)piece;
-	}
+	dropped = push_over(ring, elements, count);
 	leave_producer(ring, role);
 	return shk_object_leave(&ring->object, dropped);
 }
 
 /* ---- pop ---- */
-
-bool shk_ring_is_end(const struct shmkit_ring *ring, uint64_t position)
-{
-	struct shmkit_segment *segment = ring->object.segment;
-	struct shk_ring_shm *shm = ring->shm;
-	uint32_t closed = shk_load_acquire(&shm->closed);
-	uint64_t role, word;
-
-	if (shk_likely(closed == SHK_RING_OPEN))
-		return false;
-	if (closed == SHK_RING_CLOSING) {
-		/* he who shut it down has not come to the end of it, or died: finish for him */
-		if (segment->read_only)
-			return false;
-		if (!shk_barrier_all())
-			shk_sleep_ns(2000000);
-		shk_cas_u32_seq_cst(&shm->closed, SHK_RING_CLOSING, SHK_RING_CLOSED);
-	}
-	/* end:P acquire. Pairs with end_push(): no push, then its index is seen below. */
-	if (shk_load_acquire(&shm->pushing)) {
-		role = shk_load_acquire(&shm->producer_role);
-		if (shk_lock_is_held(role) && shk_lock_owner(role) < segment->geometry.max_members &&
-		    (shk_load_acquire(&shk_member(segment, shk_lock_owner(role))->word) &
-		     SHK_MEMBER_LIVE) &&
-		    !shk_member_is_dead(segment, shk_lock_owner(role), &word))
-			return false;
-	}
-	return shk_load_acquire(&shm->write_index) == position;
-}
 
 static SHK_COLD int64_t nothing_to_pop(struct shmkit_ring *ring, uint64_t position)
 {
@@ -550,15 +441,42 @@ static SHK_COLD int64_t nothing_to_pop(struct shmkit_ring *ring, uint64_t positi
 	return shk_fail_fixed(-EAGAIN, "the ring is empty");
 }
 
+/*
+ * The indices as this handle's last pop left them, where they still hold and give count elements:
+ * the producer's line is not touched then. The read word is the same as long as nobody popped or
+ * dropped: a single consumer is alone, and 2^32 drops move dropped_base.
+ */
+static inline bool look_again(const struct shmkit_ring *ring, uint64_t count, uint64_t *ret_base,
+			      struct shk_ring_view *ret_view)
+{
+	*ret_view = ring->last_view;
+	*ret_base = ring->last_base;
+	/* acquire: as pop:R */
+	return ret_view->write_index - ret_view->read_index >= count &&
+	       ret_view->write_index - ret_view->read_index <= ring->capacity &&
+	       shk_load_acquire(&ring->shm->read_word) == ret_view->read_word &&
+	       shk_load_acquire(&ring->shm->dropped_base) == *ret_base;
+}
+
+static inline int look_to_pop(const struct shmkit_ring *ring, uint64_t count, uint64_t *ret_base,
+			      struct shk_ring_view *ret_view)
+{
+	if (shk_likely(!(ring->object.shape.flags & SHMKIT_RING_MULTI_CONSUMER)) &&
+	    look_again(ring, count, ret_base, ret_view))
+		return 0;
+	*ret_base = shk_load_acquire(&ring->shm->dropped_base);   /* before what counts on from it */
+	return shk_ring_look(ring, ret_view);
+}
+
 /* 1..count, -EAGAIN, -ESHUTDOWN, -EBADMSG. ret_elements NULL: skip. */
 static int64_t pop(struct shmkit_ring *ring, void *ret_elements, uint64_t count)
 {
-	struct shk_ring_view view;
-	uint64_t last_word = 0;
+	bool alone = !(ring->object.shape.flags & SHMKIT_RING_MULTI_CONSUMER);
 
-	for (unsigned same = 0; same < ROUNDS;) {
-		uint64_t n;
-		int result = shk_ring_look(ring, &view);
+	for (unsigned round = 0; round < POP_ROUNDS; round++) {
+		struct shk_ring_view view;
+		uint64_t n, base, popped;
+		int result = look_to_pop(ring, count, &base, &view);
 
 		if (shk_unlikely(result))
 			return result;
@@ -567,29 +485,33 @@ static int64_t pop(struct shmkit_ring *ring, void *ret_elements, uint64_t count)
 			return nothing_to_pop(ring, view.read_index);
 		if (n > count)
 			n = count;
+		/* a producer that overwrites faster than we copy: less is copied sooner */
+		if (shk_unlikely(round >= 4 && n > 1))
+			count = n /= 2;
 		if (ret_elements)
 			shk_ring_copy_out(ring, view.read_index, n, ret_elements);
-		/* pop:F acquire. The copy before write_next; pairs with push:F. */
+		popped = shk_ring_read_word(shk_ring_dropped(view.read_word), view.read_index + n);
+		/*
+		 * pop:F acquire. The copy before the CAS. Bytes that a push had overwritten would bring
+		 * along, by push:F, the drop or pop that made room for it, and the CAS would fail:
+		 * there is no need to look at write_next.
+		 */
 		shk_fence_acquire();
-		/* relaxed: the fence orders it */
-		if (shk_unlikely(shk_ring_oldest(ring, shk_load_relaxed(&ring->shm->write_next)) >
-				 view.read_index)) {
-			/* overwritten: then its dropper has moved the index, unless it is damaged */
-			same = view.read_word == last_word ? same + 1 : 0;
-			last_word = view.read_word;
-			continue;
-		}
 		/* pop:C acq_rel. Pairs with drop:C and the producer's look: copied before it is free. */
-		if (shk_likely(shk_cas_acq_rel(&ring->shm->read_word, view.read_word,
-					       shk_ring_read_word(shk_ring_dropped(view.read_word),
-								  view.read_index + n)))) {
+		if (shk_likely(shk_cas_acq_rel(&ring->shm->read_word, view.read_word, popped))) {
 			/* Dies here: popped, inside the call. */
 			SHK_POINT("ring.pop.taken");
+			if (alone) {
+				ring->last_view = (struct shk_ring_view){ popped, view.read_index + n,
+									  view.write_index };
+				ring->last_base = base;
+			}
 			shk_event_signal(&ring->shm->space_event);
 			return (int64_t)n;
 		}
 	}
-	return shk_object_damaged(&ring->object, "its oldest elements are being overwritten by nobody");
+	return shk_fail_fixed(-EAGAIN, "the oldest elements were taken or overwritten while they were "
+				       "copied, again and again");
 }
 
 int shmkit_ring_pop(struct shmkit_ring *ring, void *ret_element)
@@ -623,48 +545,4 @@ int64_t shmkit_ring_pop_bulk(struct shmkit_ring *ring, void *ret_elements, size_
 		return result;
 	popped = pop(ring, ret_elements, count);
 	return shk_object_leave(&ring->object, popped == -EAGAIN ? 0 : popped);
-}
-
-/* ---- the end ---- */
-
-int shmkit_ring_shutdown(struct shmkit_ring *ring)
-{
-	struct shk_ring_shm *shm;
-	int result;
-
-	if (!ring)
-		return shk_ring_null("shmkit_ring_shutdown");
-	result = shk_object_enter_write(&ring->object);
-	if (result)
-		return result;
-	shm = ring->shm;
-	shk_cas_u32_seq_cst(&shm->closed, SHK_RING_OPEN, SHK_RING_CLOSING);
-	/* Dies here: no push begins; the first who comes to the end goes on from here. */
-	SHK_POINT("ring.shutdown.closing");
-	/* Every thread that has seen it open has made its pushing visible, or sees it closed. */
-	if (!shk_barrier_all())
-		shk_sleep_ns(2000000);      /* longer than any store takes to be seen */
-	shk_cas_u32_seq_cst(&shm->closed, SHK_RING_CLOSING, SHK_RING_CLOSED);
-	SHK_POINT("ring.shutdown.closed");
-	shk_event_signal(&shm->data_event);
-	shk_event_signal(&shm->space_event);
-	return 0;
-}
-
-void shk_ring_put(struct shmkit_ring *ring)
-{
-	if (__atomic_sub_fetch(&ring->references, 1, __ATOMIC_ACQ_REL) == 0)
-		shk_object_close(&ring->object);
-}
-
-void shmkit_ring_close(struct shmkit_ring *ring)
-{
-	if (!ring)
-		return;
-	/* readers may keep the handle's memory; the roles go back now */
-	if (!ring->object.segment->read_only && ring->object.segment->epoch == shk_process_epoch()) {
-		give_back_role(ring, &ring->shm->producer_role, ring->has_producer_role);
-		give_back_role(ring, &ring->shm->consumer_role, ring->has_consumer_role);
-	}
-	shk_ring_put(ring);
 }

@@ -4,52 +4,63 @@
  *
  *	position p lies at slot p % capacity; positions count elements since creation, 64 bits
  *
- *	write_next    positions below may be being written; never falls but to what it was
+ *	write_next    positions below may be being written; never falls
  *	write_index   positions below are committed
  *	read_word     dropped:32 | read index:32; positions below the index are popped or dropped
  *
- *	push        write_next = max(write_next, w + k); release fence; copy; write_index = w + k
- *	overwrite   first moves the read index over what it will overwrite, counting it in the
- *	            same word; then as push
- *	pop         copy; acquire fence; nothing overwritten?; CAS read_word
- *	observe     the same without the CAS, at a cursor of the reader's own
+ *	push        pushing = 1; not closed? write_next = max(write_next, w + k); release fence;
+ *	            copy; write_index = w + k, which commits them all; pushing = 0
+ *	overwrite   the same, having moved the read index over what it will overwrite, counting
+ *	            it as dropped in the same word
+ *	pop         copy; acquire fence; CAS read_word, which fails when any of it was dropped
+ *	observe     copy; acquire fence; was any of it overwritten, by write_next? The cursor is
+ *	            the reader's own, and nothing is written
  *
  * Invariants
  *	1  read index <= write_index <= write_next <= read index + capacity. The 64-bit read index
  *	   follows from write_index, since they are less than 2^31 apart.
  *	2  Bytes of positions below write_next - capacity may be anything. A copy of positions
  *	   from p on is whole when, after it, write_next - capacity <= p.
- *	3  write_next and write_index are written by the holder of producer_role alone; write_next
- *	   does not fall when the role passes from the dead: what he had begun to overwrite stays
- *	   doubtful.
+ *	3  write_next, write_index and pushing are written by the holder of producer_role alone.
+ *	   write_next never falls, not when the role passes from the dead either: what he had begun
+ *	   to overwrite stays doubtful.
  *	4  popped + dropped + held == pushed, at every instruction: read index and dropped change
  *	   in one word.
- *	5  After closed is 2 a push that was under way is seen in pushing, or none comes.
+ *	5  Once closed is 2 every push that is still to commit can be seen in pushing, with its
+ *	   holder alive in producer_role; without one write_index is final.
+ *	6  dropped_base <= dropped < dropped_base + 2^32.
  *
  * The roles are lock words: kept from the first push (pop) on, or, with
  * SHMKIT_RING_MULTI_PRODUCER, taken for each push. With SHMKIT_RING_MULTI_CONSUMER there is no
  * consumer's role: the CAS of a pop decides.
  *
- * ABA bound: a consumer that stands still between its look at write_next and its CAS while exactly
- * 2^32 elements are popped by others and none dropped, or 2^32 are dropped.
+ * ABA bound: a consumer that stands still between its look at read_word and its CAS while exactly
+ * 2^32 elements are popped by others and none dropped, or 2^32 dropped; a consumer with two handles,
+ * between two pops of one, exactly 2^32 pops of the other.
  *
  * Progress: a single producer is wait-free but for the CAS that drops, which fails only when a
  * consumer popped; pops are lock-free; readers return what is whole. With several producers one
  * who stands still in a push makes the others -EBUSY after a slice.
  *
- * | dies                                | leaves                     | outcome                       |
- * |-------------------------------------|----------------------------|-------------------------------|
- * | after the drop, before write_next   | fewer unread elements      | counted as dropped, as they   |
- * |                                     |                            | are; last and readers see them|
- * | after write_next, while copying     | doubtful oldest positions  | nobody takes them for whole   |
- * | after write_index                   | committed                  | delivered; wake-up one slice  |
- * | a consumer before its CAS           | nothing                    | another pops it               |
- * | holding a role                      | the role of the dead       | taken over on contact         |
- * | pushing, at shutdown                | pushing of the dead        | nobody waits for it           |
+ * | dies                              | leaves                      | outcome                        |
+ * |-----------------------------------|-----------------------------|--------------------------------|
+ * | a producer, after pushing = 1     | pushing of the dead         | nobody waits for it; the next  |
+ * |                                   |                             | holder of the role clears it   |
+ * | after the drop                    | fewer unread elements       | counted as dropped, as they    |
+ * |                                   |                             | are; last and readers see them |
+ * | after write_next, while copying   | doubtful oldest positions   | nobody takes them for whole    |
+ * | after write_index                 | committed                   | delivered; wake-up one slice   |
+ * | between pieces of an overwrite    | whole pieces, committed     | delivered; the rest is absent  |
+ * | a consumer before its CAS         | nothing                     | another pops it                |
+ * | after its CAS                     | popped                      | room seen one slice later      |
+ * | holding a role                    | the role of the dead        | taken over on contact, or by   |
+ * |                                   |                             | repair                         |
+ * | in shutdown, after closed = 1     | no push begins              | the first who meets it goes on |
  */
 #ifndef SHK_RING_H
 #define SHK_RING_H
 
+#include "lock.h"
 #include "object.h"
 #include "wait.h"
 
@@ -57,11 +68,19 @@
 
 #define SHK_MAX_RING_CAPACITY ((UINT64_C(1) << 31) - 1)
 
+#define SHK_RING_ROUNDS 10000u              /* of looking at words that cannot be, or do not keep still */
+
 /* ring_shm.closed */
 enum {
 	SHK_RING_OPEN = 0,
 	SHK_RING_CLOSING = 1,               /* no new push begins */
 	SHK_RING_CLOSED = 2,                /* and each that had begun can be seen in pushing */
+};
+
+/* The indices as of one moment. */
+struct shk_ring_view {
+	uint64_t read_word;                 /* as loaded */
+	uint64_t read_index, write_index;
 };
 
 struct shmkit_ring {
@@ -75,14 +94,11 @@ struct shmkit_ring {
 	uint32_t references;                /* the user's handle and its readers */
 	uint32_t has_producer_role;         /* taken through this handle */
 	uint32_t has_consumer_role;
-	uint8_t pad[64];
+	uint8_t pad0[64];
 	shk_u64 known_read_index;           /* the producer's: at least this far */
-};
-
-/* The indices as of one moment. */
-struct shk_ring_view {
-	uint64_t read_word;                 /* as loaded */
-	uint64_t read_index, write_index;
+	uint8_t pad1[64];
+	struct shk_ring_view last_view;     /* a single consumer's: as its last pop left it */
+	uint64_t last_base;                 /* dropped_base, read before it */
 };
 
 static inline uint64_t shk_ring_read_word(uint32_t dropped, uint64_t read_index)
@@ -113,8 +129,17 @@ int shk_ring_look(const struct shmkit_ring *ring, struct shk_ring_view *ret_view
 void shk_ring_copy_out(const struct shmkit_ring *ring, uint64_t position, uint64_t count,
 		       void *ret_elements);
 
-/* The end of the stream, for one who has come to write_index? */
+/* Does that role's word name this member? */
+static inline bool shk_ring_is_mine(const struct shmkit_ring *ring, uint64_t role)
+{
+	return shk_lock_is_held(role) && shk_lock_owner(role) == ring->object.segment->member_id;
+}
+
+/* The end of the stream, for one who has come to position? */
 bool shk_ring_is_end(const struct shmkit_ring *ring, uint64_t position);
+
+/* From CLOSING to CLOSED, whoever began. */
+void shk_ring_finish_shutdown(struct shk_ring_shm *shm);
 
 /* Lets go of the handle: the user's, or a reader's. */
 void shk_ring_put(struct shmkit_ring *ring);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUNDS 16u                          /* of copying what was overwritten meanwhile */
+#define READ_ROUNDS 16u                     /* of copying what was overwritten meanwhile */
 
 struct shmkit_ring_reader {
 	struct shmkit_ring *ring;
@@ -48,7 +48,7 @@ int64_t shmkit_ring_last(struct shmkit_ring *ring, void *ret_elements, size_t co
 	result = shk_object_enter(&ring->object);
 	if (result || count == 0)
 		return result;
-	for (unsigned round = 0; round < ROUNDS; round++) {
+	for (unsigned round = 0; round < READ_ROUNDS; round++) {
 		/* acquire: as pop:W */
 		uint64_t end = shk_load_acquire(&ring->shm->write_index);
 		uint64_t n = count < ring->capacity ? count : ring->capacity;
@@ -113,25 +113,36 @@ void shmkit_ring_reader_close(struct shmkit_ring_reader *reader)
 	free(reader);
 }
 
+/*
+ * Moves the reader on over what is no longer held. After a copy that was overwritten altogether it
+ * goes on a little further: what lies right behind would be overwritten before it is copied, again
+ * and again.
+ */
+static void skip_lost(struct shmkit_ring_reader *reader, uint64_t end, unsigned round)
+{
+	uint64_t capacity = reader->ring->capacity;
+	uint64_t kept = capacity - capacity / READ_ROUNDS * round;
+
+	if (end - reader->position <= kept)
+		return;
+	reader->lost += end - kept - reader->position;
+	reader->position = end - kept;
+}
+
 /* 0..count; moves the reader on, over what it missed. */
 static uint64_t read_some(struct shmkit_ring_reader *reader, void *ret_elements, uint64_t count)
 {
 	const struct shmkit_ring *ring = reader->ring;
 
-	for (unsigned round = 0; round < ROUNDS; round++) {
+	for (unsigned round = 0; round < READ_ROUNDS; round++) {
 		/* acquire: as pop:W */
 		uint64_t end = shk_load_acquire(&ring->shm->write_index);
-		uint64_t n = end - reader->position, doubtful;
+		uint64_t n, doubtful;
 
 		if (end <= reader->position)
 			return 0;
-		if (n > ring->capacity) {
-			reader->lost += n - ring->capacity;
-			reader->position += n - ring->capacity;
-			n = ring->capacity;
-		}
-		if (n > count)
-			n = count;
+		skip_lost(reader, end, round);
+		n = end - reader->position < count ? end - reader->position : count;
 		shk_ring_copy_out(ring, reader->position, n, ret_elements);
 		doubtful = count_doubtful(ring, reader->position, n);
 		drop_front(ring, ret_elements, doubtful, n);
@@ -143,28 +154,45 @@ static uint64_t read_some(struct shmkit_ring_reader *reader, void *ret_elements,
 	return 0;                           /* overwritten faster than it can be copied */
 }
 
+/* 0..count, or why not; tells_lost: what was missed is worth a result of its own. */
+static int64_t read_next(struct shmkit_ring_reader *reader, void *ret_elements, size_t count,
+			 bool tells_lost)
+{
+	const struct shmkit_ring *ring = reader->ring;
+	int64_t result = shk_object_enter(&ring->object);
+	uint64_t n;
+
+	if (result || count == 0)
+		return result;
+	n = read_some(reader, ret_elements, count);
+	if (shk_unlikely(n == 0)) {
+		shk_look(ring->object.segment);
+		if (!(tells_lost && reader->lost) && shk_ring_is_end(ring, reader->position))
+			return shk_fail_fixed(-ESHUTDOWN, "the ring was shut down, and this reader is at "
+							  "its end");
+	}
+	return shk_object_leave(&ring->object, (int64_t)n);
+}
+
+/* What was missed is told with what was read, or else when it is asked for. */
+static void tell_lost(struct shmkit_ring_reader *reader, uint64_t *ret_lost)
+{
+	if (ret_lost)
+		*ret_lost = reader->lost;
+	reader->lost = 0;
+}
+
 int64_t shmkit_ring_reader_read(struct shmkit_ring_reader *reader, void *ret_elements, size_t count,
 				uint64_t *ret_lost)
 {
-	struct shmkit_ring *ring;
-	uint64_t n;
-	int64_t result;
+	int64_t n;
 
 	if (!reader || (!ret_elements && count))
 		return reader_null("shmkit_ring_reader_read");
-	ring = reader->ring;
-	result = shk_object_enter(&ring->object);
-	if (result)
-		return result;
-	n = count ? read_some(reader, ret_elements, count) : 0;
-	if (n == 0 && count && shk_ring_is_end(ring, reader->position))
-		return shk_fail_fixed(-ESHUTDOWN, "the ring was shut down, and this reader is at its end");
-	result = shk_object_leave(&ring->object, (int64_t)n);
-	if (result >= 0 && ret_lost) {
-		*ret_lost = reader->lost;
-		reader->lost = 0;
-	}
-	return result;
+	n = read_next(reader, ret_elements, count, ret_lost != NULL);
+	if (n > 0 || (n == 0 && ret_lost))
+		tell_lost(reader, ret_lost);
+	return n;
 }
 
 uint64_t shmkit_ring_reader_position(const struct shmkit_ring_reader *reader)
@@ -201,35 +229,29 @@ struct reading {
 	struct shmkit_ring_reader *reader;
 	void *to;
 	size_t count;
-	uint64_t *ret_lost;
 };
 
 static int64_t try_read(void *context)
 {
 	struct reading *reading = context;
-	uint64_t lost = 0;
-	int64_t n = shmkit_ring_reader_read(reading->reader, reading->to, reading->count, &lost);
+	int64_t n = read_next(reading->reader, reading->to, reading->count, false);
 
-	if (n == 0) {
-		reading->reader->lost += lost;  /* told with the elements that come */
-		return shk_fail_fixed(-EAGAIN, "nothing new in the ring");
-	}
-	if (n > 0 && reading->ret_lost)
-		*reading->ret_lost = lost;
-	else
-		reading->reader->lost += lost;
-	return n;
+	return n == 0 ? shk_fail_fixed(-EAGAIN, "nothing new in the ring") : n;
 }
 
 int64_t shmkit_ring_reader_wait(struct shmkit_ring_reader *reader, void *ret_elements, size_t count,
 				uint64_t *ret_lost, int64_t timeout_ns)
 {
-	struct reading reading = { reader, ret_elements, count, ret_lost };
+	struct reading reading = { reader, ret_elements, count };
+	int64_t n;
 
 	if (!reader || (!ret_elements && count))
 		return reader_null("shmkit_ring_reader_wait");
 	if (count == 0)
 		return shmkit_ring_reader_read(reader, ret_elements, 0, ret_lost);
-	return shk_wait_until(reader->ring->object.segment, &reader->ring->shm->data_event, timeout_ns,
-			      try_read, &reading);
+	n = shk_wait_until(reader->ring->object.segment, &reader->ring->shm->data_event, timeout_ns,
+			   try_read, &reading);
+	if (n > 0)
+		tell_lost(reader, ret_lost);
+	return n;
 }
