@@ -20,8 +20,9 @@ static int measure(struct shk_shape *shape)
 	if (shape->requested < 1)
 		return shk_fail(-EINVAL, "an array of 0 elements was asked for; give it 1 or more");
 	if (shape->element_size % shape->alignment)
-		return shk_fail(-EINVAL, "an array of %u-byte elements aligned to %u was asked for; its elements "
-					 "lie element_size apart, so the alignment must divide element_size",
+		return shk_fail(-EINVAL, "an array of %u-byte elements aligned to %u was asked for; "
+					 "they lie element_size apart, so the alignment must divide "
+					 "element_size",
 				shape->element_size, shape->alignment);
 	shape->capacity = shape->requested;
 	if (__builtin_mul_overflow(shape->capacity, (uint64_t)shape->element_size, &shape->size) ||
@@ -55,8 +56,8 @@ int shmkit_array_create(struct shmkit_segment *segment, const char *name, uint32
 			uint64_t capacity, const struct shmkit_object_options *options,
 			struct shmkit_array **ret_array)
 {
-	return shk_object_create(segment, name, SHMKIT_KIND_ARRAY, element_size, capacity, options, 0,
-				 (struct shk_object **)ret_array);
+	return shk_object_create(segment, name, SHMKIT_KIND_ARRAY, element_size, capacity, options,
+				 0, (struct shk_object **)ret_array);
 }
 
 int shmkit_array_open(struct shmkit_segment *segment, const char *name, uint32_t element_size,
@@ -99,8 +100,8 @@ uint32_t shmkit_array_element_size(const struct shmkit_array *array)
 
 static int null_array(const char *function)
 {
-	return shk_fail(-EINVAL, "%s: the array or the place of its elements is NULL; pass an open array "
-				 "and a buffer", function);
+	return shk_fail(-EINVAL, "%s: the array or the place of its elements is NULL; pass an open "
+				 "array and a buffer", function);
 }
 
 static int out_of_range(const struct shmkit_array *array, uint64_t first, uint64_t count)
@@ -177,7 +178,8 @@ int shmkit_array_read(const struct shmkit_array *array, uint64_t first, uint64_t
 	return (int)shk_object_leave(&array->object, 0);
 }
 
-int shmkit_array_write(struct shmkit_array *array, uint64_t first, uint64_t count, const void *elements)
+int shmkit_array_write(struct shmkit_array *array, uint64_t first, uint64_t count,
+		       const void *elements)
 {
 	uint8_t *to;
 	size_t size;

@@ -76,10 +76,12 @@ static uint32_t size_of_kind(uint32_t kind)
 int shk_atomic_create(struct shmkit_segment *segment, const char *name, uint32_t kind,
 		      uint64_t initial, void *ret_atomic)
 {
-	return shk_object_create(segment, name, kind, size_of_kind(kind), 1, NULL, initial, ret_atomic);
+	return shk_object_create(segment, name, kind, size_of_kind(kind), 1, NULL, initial,
+				 ret_atomic);
 }
 
-int shk_atomic_open(struct shmkit_segment *segment, const char *name, uint32_t kind, void *ret_atomic)
+int shk_atomic_open(struct shmkit_segment *segment, const char *name, uint32_t kind,
+		    void *ret_atomic)
 {
 	return shk_object_open(segment, name, kind, size_of_kind(kind), ret_atomic);
 }
@@ -95,8 +97,8 @@ int shk_atomic_open_or_create(struct shmkit_segment *segment, const char *name, 
 
 int shk_atomic_null(const char *function)
 {
-	return shk_fail(-EINVAL, "%s: the atomic, or the place of the expected value, is NULL; pass an open "
-				 "atomic", function);
+	return shk_fail(-EINVAL, "%s: the atomic, or the place of the expected value, is NULL; pass "
+				 "an open atomic", function);
 }
 
 bool shk_atomic_may_look(const struct shk_atomic *atomic)
@@ -104,8 +106,8 @@ bool shk_atomic_may_look(const struct shk_atomic *atomic)
 	return shk_load_acquire(atomic->object.entry_word) == atomic->object.live_word;
 }
 
-int shk_atomic_wait(const struct shk_atomic *atomic, const char *function, shk_try differs, uint64_t old,
-		    int64_t timeout_ns)
+int shk_atomic_wait(const struct shk_atomic *atomic, const char *function, shk_try differs,
+		    uint64_t old, int64_t timeout_ns)
 {
 	struct shk_atomic_wait wait = { .atomic = atomic, .old = old };
 	struct shk_atomic_shm *shm;

@@ -68,7 +68,8 @@ static inline bool shk_atomic_may_write(const struct shk_atomic *atomic, const c
 static inline bool shk_atomic_may_read(const struct shk_atomic *atomic, const char *function)
 {
 	if (shk_likely(atomic != NULL))
-		return shk_likely(shk_object_enter(&atomic->object) == 0) || shk_atomic_may_look(atomic);
+		return shk_likely(shk_object_enter(&atomic->object) == 0) ||
+		       shk_atomic_may_look(atomic);
 	shk_atomic_null(function);
 	return false;
 }
@@ -92,12 +93,13 @@ struct shk_atomic_wait {
 };
 
 /* Waits until differs(struct shk_atomic_wait *) is not -EAGAIN. */
-int shk_atomic_wait(const struct shk_atomic *atomic, const char *function, shk_try differs, uint64_t old,
-		    int64_t timeout_ns);
+int shk_atomic_wait(const struct shk_atomic *atomic, const char *function, shk_try differs,
+		    uint64_t old, int64_t timeout_ns);
 
 int shk_atomic_create(struct shmkit_segment *segment, const char *name, uint32_t kind,
 		      uint64_t initial, void *ret_atomic);
-int shk_atomic_open(struct shmkit_segment *segment, const char *name, uint32_t kind, void *ret_atomic);
+int shk_atomic_open(struct shmkit_segment *segment, const char *name, uint32_t kind,
+		    void *ret_atomic);
 int shk_atomic_open_or_create(struct shmkit_segment *segment, const char *name, uint32_t kind,
 			      uint64_t initial, void *ret_atomic);
 

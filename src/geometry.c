@@ -3,6 +3,7 @@
  */
 #include "segment.h"
 
+#include "member.h"
 #include "structs.h"
 #include "sys.h"
 
@@ -203,35 +204,24 @@ static int damaged(const char *title, const char *what, uint64_t value)
 			(unsigned long long)value);
 }
 
-int shk_geometry_from_file(int fd, const char *title, bool writable,
-			   struct shk_geometry *ret_geometry)
+/* header: a private copy. file_size: bytes of the file, asked for after the header was copied. */
+static int check_header(const struct shk_header_shm *header, uint64_t file_size, const char *title,
+			bool writable, struct shk_geometry *ret_geometry)
 {
-	struct shk_header_shm header;
 	struct shk_geometry geometry, stored;
-	struct stat file;
-	int result = shk_pread(fd, &header, sizeof(header), 0);
+	int result = check_version(header, title, writable);
 
-	if (result == -EPROTO)
-		return shk_fail(-EPROTO, "'%s' is not a shmkit segment: it is shorter than a header of %zu "
-					 "bytes", title, sizeof(header));
-	if (result)
-		return shk_fail(result, "the header of '%s' could not be read: %s", title, strerror(-result));
-	result = check_version(&header, title, writable);
 	if (result)
 		return result;
-	/* The size was read first, the file's length now: a file only grows. */
-	result = shk_stat(fd, &file);
-	if (result)
-		return shk_fail(result, "'%s' could not be examined: %s", title, strerror(-result));
 	geometry = (struct shk_geometry){
-		.size = header.size, .max_size = header.max_size, .flags = header.flags,
-		.table_offset = header.table_offset, .members_offset = header.members_offset,
-		.data_offset = header.data_offset, .max_entries = header.max_entries,
-		.name_size = header.name_size, .entry_stride = header.entry_stride,
-		.max_members = header.max_members, .member_stride = header.member_stride,
+		.size = header->size, .max_size = header->max_size, .flags = header->flags,
+		.table_offset = header->table_offset, .members_offset = header->members_offset,
+		.data_offset = header->data_offset, .max_entries = header->max_entries,
+		.name_size = header->name_size, .entry_stride = header->entry_stride,
+		.max_members = header->max_members, .member_stride = header->member_stride,
 	};
-	if (header.header_size != sizeof(header))
-		return damaged(title, "a header size of", header.header_size);
+	if (header->header_size != sizeof(*header))
+		return damaged(title, "a header size of", header->header_size);
 	if (geometry.max_entries < 1 || geometry.max_entries > SHK_MAX_ENTRIES)
 		return damaged(title, "a number of entries of", geometry.max_entries);
 	if (geometry.name_size < 2 || geometry.name_size > SHK_MAX_NAME_SIZE)
@@ -255,10 +245,40 @@ int shk_geometry_from_file(int fd, const char *title, bool writable,
 	if (geometry.size < geometry.data_offset || geometry.size > geometry.max_size ||
 	    geometry.size % SHK_PAGE)
 		return damaged(title, "a size of", geometry.size);
-	if ((uint64_t)file.st_size < geometry.size)
+	if (file_size < geometry.size)
 		return shk_fail(-EPROTO, "segment '%s' is damaged: its header says %llu bytes, the file has "
 					 "%llu", title, (unsigned long long)geometry.size,
-				(unsigned long long)file.st_size);
+				(unsigned long long)file_size);
 	*ret_geometry = geometry;
 	return 0;
+}
+
+int shk_geometry_from_file(int fd, const char *title, bool writable,
+			   struct shk_geometry *ret_geometry)
+{
+	struct shk_header_shm header;
+	struct stat file;
+	int result = shk_pread(fd, &header, sizeof(header), 0);
+
+	if (result == -EPROTO)
+		return shk_fail(-EPROTO, "'%s' is not a shmkit segment: it is shorter than a header of %zu "
+					 "bytes", title, sizeof(header));
+	if (result)
+		return shk_fail(result, "the header of '%s' could not be read: %s", title, strerror(-result));
+	/* The size was read first, the file's length now: a file only grows. */
+	result = shk_stat(fd, &file);
+	if (result)
+		return shk_fail(result, "'%s' could not be examined: %s", title, strerror(-result));
+	return check_header(&header, (uint64_t)file.st_size, title, writable, ret_geometry);
+}
+
+int shk_geometry_of(struct shmkit_segment *segment, struct shk_geometry *ret_geometry)
+{
+	struct shk_header_shm header;
+
+	if (shk_segment_fd_is_ours(segment))
+		return shk_geometry_from_file(segment->fd, segment->title, false, ret_geometry);
+	/* Its descriptor was closed by somebody: what is mapped is all there is to look at. */
+	memcpy(&header, shk_header(segment), sizeof(header));
+	return check_header(&header, UINT64_MAX, segment->title, false, ret_geometry);
 }

@@ -25,7 +25,7 @@ static uint32_t count_members(struct shmkit_segment *segment)
 	return shk_member_count_others(segment) + (segment->member_id != SHK_NO_MEMBER);
 }
 
-int shmkit_segment_get_info(struct shmkit_segment *segment, struct shmkit_segment_info *ret_info)
+static int do_get_info(struct shmkit_segment *segment, struct shmkit_segment_info *ret_info)
 {
 	struct shmkit_segment_info info = { 0 };
 	struct shk_header_shm *header;
@@ -53,7 +53,7 @@ int shmkit_segment_get_info(struct shmkit_segment *segment, struct shmkit_segmen
 	info.name_size = segment->geometry.name_size;
 	info.flags = segment->geometry.flags &
 		     (SHMKIT_SEGMENT_PERSIST | SHMKIT_SEGMENT_HUGE_PAGES | SHMKIT_SEGMENT_POPULATE);
-	if (!segment->name[0] || !shk_name_is(segment->name, segment->fd))
+	if (!segment->name[0] || !shk_name_is_segment(segment))
 		info.flags |= SHMKIT_SEGMENT_UNLINKED;
 	info.recoveries = (uint32_t)shk_load_relaxed(&header->recoveries);   /* a figure */
 	shk_struct_out(ret_info, &info, sizeof(info));
@@ -107,7 +107,7 @@ int shk_object_get_info(const struct shk_object *object, struct shmkit_entry_inf
 	return 0;
 }
 
-int shmkit_segment_find(struct shmkit_segment *segment, const char *name,
+static int do_find(struct shmkit_segment *segment, const char *name,
 			struct shmkit_entry_info *ret_entry)
 {
 	struct shmkit_entry_info info;
@@ -132,7 +132,7 @@ int shmkit_segment_find(struct shmkit_segment *segment, const char *name,
 	return 0;
 }
 
-int shmkit_segment_next_entry(struct shmkit_segment *segment, uint32_t *cursor,
+static int do_next_entry(struct shmkit_segment *segment, uint32_t *cursor,
 			      struct shmkit_entry_info *ret_entry)
 {
 	struct shmkit_entry_info info;
@@ -173,7 +173,7 @@ static int64_t try_find(void *context)
 	return shk_table_find(wait->segment, wait->name, false, &copy) ? 0 : -EAGAIN;
 }
 
-int shmkit_segment_wait_for(struct shmkit_segment *segment, const char *name, int64_t timeout_ns)
+static int do_wait_for(struct shmkit_segment *segment, const char *name, int64_t timeout_ns)
 {
 	struct name_wait wait = { segment, name };
 	int result;
@@ -190,7 +190,7 @@ int shmkit_segment_wait_for(struct shmkit_segment *segment, const char *name, in
 	return result;
 }
 
-int shmkit_segment_remove(struct shmkit_segment *segment, const char *name)
+static int do_remove(struct shmkit_segment *segment, const char *name)
 {
 	struct shk_entry_copy copy;
 	uint64_t dying;
@@ -218,7 +218,7 @@ int shmkit_segment_remove(struct shmkit_segment *segment, const char *name)
 
 /* ---- members ---- */
 
-int shmkit_segment_next_member(struct shmkit_segment *segment, uint32_t *cursor,
+static int do_next_member(struct shmkit_segment *segment, uint32_t *cursor,
 			       struct shmkit_member_info *ret_member)
 {
 	int result;
@@ -268,7 +268,7 @@ int shmkit_segment_member_id(const struct shmkit_segment *segment)
 	return result ? result : (int)segment->member_id;
 }
 
-int shmkit_segment_set_label(struct shmkit_segment *segment, const char *label)
+static int do_set_label(struct shmkit_segment *segment, const char *label)
 {
 	char text[SHK_LABEL_SIZE] = { 0 };
 	int result;
@@ -289,7 +289,7 @@ int shmkit_segment_set_label(struct shmkit_segment *segment, const char *label)
 	return 0;
 }
 
-int shmkit_segment_heartbeat(struct shmkit_segment *segment)
+static int do_heartbeat(struct shmkit_segment *segment)
 {
 	struct shk_member_shm *member;
 	int result;
@@ -344,7 +344,7 @@ static int check_entry(struct shmkit_segment *segment, uint32_t index)
 	return object.kind->check ? object.kind->check(&object) : 0;
 }
 
-int shmkit_segment_check(struct shmkit_segment *segment)
+static int do_check(struct shmkit_segment *segment)
 {
 	struct shk_geometry geometry;
 	uint64_t lock;
@@ -355,7 +355,7 @@ int shmkit_segment_check(struct shmkit_segment *segment)
 	result = shk_segment_enter(segment);
 	if (result)
 		return result;
-	result = shk_geometry_from_file(segment->fd, segment->title, false, &geometry);
+	result = shk_geometry_of(segment, &geometry);
 	if (result)
 		return result == -EPROTO || result == -EPROTONOSUPPORT ? -EBADMSG : result;
 	if (geometry.max_size != segment->geometry.max_size ||
@@ -371,4 +371,54 @@ int shmkit_segment_check(struct shmkit_segment *segment)
 	for (uint32_t index = 0; index < segment->geometry.max_entries && !result; index++)
 		result = check_entry(segment, index);
 	return result;
+}
+
+/* ---- the public calls: what they say is not to come from pages put in place of lost ones ---- */
+
+int shmkit_segment_get_info(struct shmkit_segment *segment, struct shmkit_segment_info *ret_info)
+{
+	return shk_segment_leave(segment, do_get_info(segment, ret_info));
+}
+
+int shmkit_segment_find(struct shmkit_segment *segment, const char *name,
+			struct shmkit_entry_info *ret_entry)
+{
+	return shk_segment_leave(segment, do_find(segment, name, ret_entry));
+}
+
+int shmkit_segment_next_entry(struct shmkit_segment *segment, uint32_t *cursor,
+			      struct shmkit_entry_info *ret_entry)
+{
+	return shk_segment_leave(segment, do_next_entry(segment, cursor, ret_entry));
+}
+
+int shmkit_segment_wait_for(struct shmkit_segment *segment, const char *name, int64_t timeout_ns)
+{
+	return shk_segment_leave(segment, do_wait_for(segment, name, timeout_ns));
+}
+
+int shmkit_segment_remove(struct shmkit_segment *segment, const char *name)
+{
+	return shk_segment_leave(segment, do_remove(segment, name));
+}
+
+int shmkit_segment_next_member(struct shmkit_segment *segment, uint32_t *cursor,
+			       struct shmkit_member_info *ret_member)
+{
+	return shk_segment_leave(segment, do_next_member(segment, cursor, ret_member));
+}
+
+int shmkit_segment_set_label(struct shmkit_segment *segment, const char *label)
+{
+	return shk_segment_leave(segment, do_set_label(segment, label));
+}
+
+int shmkit_segment_heartbeat(struct shmkit_segment *segment)
+{
+	return shk_segment_leave(segment, do_heartbeat(segment));
+}
+
+int shmkit_segment_check(struct shmkit_segment *segment)
+{
+	return shk_segment_leave(segment, do_check(segment));
 }

@@ -56,6 +56,9 @@ void shk_life_unlock(int life_fd);          /* takes -1 */
 /* Does name name the file that fd refers to? */
 bool shk_name_is(const char *name, int fd);
 
+/* The same for a segment, though its descriptor may have been closed by somebody. */
+bool shk_name_is_segment(const struct shmkit_segment *segment);
+
 /* Opens the segment of that bare name. */
 int shk_open_by_name(const char *name, uint32_t flags, struct shmkit_segment **ret_segment);
 

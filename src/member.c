@@ -152,8 +152,12 @@ int shk_member_join(struct shmkit_segment *segment)
 	for (int round = 0; round < JOIN_ROUNDS; round++) {
 		result = join_once(segment);
 		if (result == -EUSERS) {
-			/* One who is no member yet may repair: a registry full of the dead mends itself. */
-			if (shk_repair_dead(segment, NULL) == 0)
+			/*
+			 * One who is no member yet may repair: a registry full of the dead mends itself.
+			 * If others have repaired, and taken the ids, meanwhile: again.
+			 */
+			if (shk_repair_dead(segment, NULL) == 0 &&
+			    shk_member_count_others(segment) == segment->geometry.max_members)
 				break;
 		} else if (result == -EAGAIN) {
 			shk_sleep_ns(1000000);

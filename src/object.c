@@ -245,11 +245,10 @@ static void leave_entry(struct shk_object *object, bool joined)
 
 /* ---- life ---- */
 
-/* A handle on a copied LIVE entry: announces, then makes sure that it still is what it was. */
-static int attach(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
-		  struct shk_object **ret_object)
+/* A handle on a copied entry, announced. */
+static int make_handle(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
+		       struct shk_object **ret_object)
 {
-	const struct shk_kind *kind = shk_kind_of(copy->fields.kind);
 	struct shk_object *object;
 	struct shk_object bound;
 	int result = bind(segment, copy, &bound);
@@ -259,7 +258,7 @@ static int attach(struct shmkit_segment *segment, const struct shk_entry_copy *c
 					  "offset %" PRIu64 ", size %" PRIu64 ")", segment->title, copy->name,
 				copy->fields.kind, copy->fields.element_size, copy->fields.offset,
 				copy->fields.size);
-	object = calloc(1, kind->handle_size);
+	object = calloc(1, bound.kind->handle_size);
 	if (!object)
 		return shk_fail(-ENOMEM, "no memory for a handle of '%s'", copy->name);
 	*object = bound;
@@ -270,16 +269,36 @@ static int attach(struct shmkit_segment *segment, const struct shk_entry_copy *c
 				copy->name, segment->title, strerror(-result));
 	}
 	shk_segment_get(segment);
+	*ret_object = object;
+	return 0;
+}
+
+static void drop_handle(struct shk_object *object)
+{
+	struct shmkit_segment *segment = object->segment;
+
+	leave_entry(object, true);
+	free(object);
+	shk_segment_put(segment);
+}
+
+/* A handle on a copied LIVE entry: announces, then makes sure that it still is what it was. */
+static int attach(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
+		  struct shk_object **ret_object)
+{
+	struct shk_object *object;
+	int result = make_handle(segment, copy, &object);
+
+	if (result)
+		return result;
 	SHK_POINT("object.announced");
 	/* object:O seq_cst. The open bit before this, DYING before the reaper reads the bits. */
 	if (shk_load_seq_cst(object->entry_word) != object->live_word)
 		result = -ESTALE;
-	else if (kind->open)
-		result = kind->open(object);
+	else if (object->kind->open)
+		result = object->kind->open(object);
 	if (result) {
-		leave_entry(object, true);
-		shk_segment_put(segment);
-		free(object);
+		drop_handle(object);
 		return result;
 	}
 	*ret_object = object;
@@ -347,8 +366,18 @@ static int check_arguments(struct shmkit_segment *segment, const char *name, con
 	return result ? result : shk_segment_enter(segment);
 }
 
-int shk_object_open(struct shmkit_segment *segment, const char *name, uint32_t kind,
-		    uint32_t element_size, struct shk_object **ret_object)
+/* The end of a call that made a handle: none on what is lost. */
+static int leave(struct shmkit_segment *segment, int result, struct shk_object **ret_object)
+{
+	if (result < 0 || !__atomic_load_n(&segment->damaged, __ATOMIC_ACQUIRE))
+		return result < 0 ? shk_segment_leave(segment, result) : result;
+	shk_object_close(*ret_object);
+	*ret_object = NULL;
+	return shk_segment_lost(segment);
+}
+
+static int open_existing(struct shmkit_segment *segment, const char *name, uint32_t kind,
+			 uint32_t element_size, struct shk_object **ret_object)
 {
 	struct shk_entry_copy copy;
 	int result = check_arguments(segment, name, ret_object);
@@ -366,34 +395,43 @@ int shk_object_open(struct shmkit_segment *segment, const char *name, uint32_t k
 	return result;
 }
 
-/* 0; -EEXIST with *ret_found telling who has the name. */
+/*
+ * 0; -EEXIST with *ret_found telling who has the name. The handle is there before the name is: a
+ * structure that is removed at once is stale to its maker, like to everybody, and not a failure.
+ */
 static int create(struct shmkit_segment *segment, const char *name, const struct shk_shape *shape,
 		  const char *schema, uint64_t initial, struct shk_entry_copy *ret_found,
 		  struct shk_object **ret_object)
 {
-	struct shk_object object;
+	struct shk_object *object;
 	uint64_t room = (shape->schema_size + 7u) & ~7u;
 	int result = shk_table_reserve(segment, name, shape, ret_found);
 
 	if (result)
 		return result;
 	strlcpy(ret_found->name, name, sizeof(ret_found->name));
-	result = bind(segment, ret_found, &object);
+	result = make_handle(segment, ret_found, &object);
 	if (result) {
 		shk_table_abandon(segment, ret_found);
-		return shk_fail(-EBADMSG, "segment '%s': there is no sound place for '%s'", segment->title,
-				name);
+		return result;
 	}
-	object.kind->init(&object, initial);
+	object->kind->init(object, initial);
 	if (shape->schema_size)
-		memcpy(object.base + shape->size - room, schema, shape->schema_size);
+		memcpy(object->base + shape->size - room, schema, shape->schema_size);
+	object->live_word = shk_table_live_word(ret_found);
+	result = object->kind->open ? object->kind->open(object) : 0;
+	if (result) {
+		drop_handle(object);
+		shk_table_abandon(segment, ret_found);
+		return result;
+	}
 	SHK_POINT("object.made");
 	shk_table_commit(segment, ret_found);
-	result = attach(segment, ret_found, ret_object);
-	return result == -ESTALE ? shk_fail(-ESTALE, "'%s' was removed as soon as it was made", name) : result;
+	*ret_object = object;
+	return 0;
 }
 
-int shk_object_create(struct shmkit_segment *segment, const char *name, uint32_t kind,
+static int create_new(struct shmkit_segment *segment, const char *name, uint32_t kind,
 		      uint32_t element_size, uint64_t capacity,
 		      const struct shmkit_object_options *options, uint64_t initial,
 		      struct shk_object **ret_object)
@@ -419,10 +457,10 @@ int shk_object_create(struct shmkit_segment *segment, const char *name, uint32_t
 	return result;
 }
 
-int shk_object_open_or_create(struct shmkit_segment *segment, const char *name, uint32_t kind,
-			      uint32_t element_size, uint64_t capacity,
-			      const struct shmkit_object_options *options, uint64_t initial,
-			      struct shk_object **ret_object)
+static int open_or_create(struct shmkit_segment *segment, const char *name, uint32_t kind,
+			  uint32_t element_size, uint64_t capacity,
+			  const struct shmkit_object_options *options, uint64_t initial,
+			  struct shk_object **ret_object)
 {
 	char schema[SHK_SCHEMA_SIZE];
 	struct shk_entry_copy found;
@@ -456,6 +494,30 @@ int shk_object_open_or_create(struct shmkit_segment *segment, const char *name, 
 				return result;
 		}
 	}
+}
+
+int shk_object_open(struct shmkit_segment *segment, const char *name, uint32_t kind,
+		    uint32_t element_size, struct shk_object **ret_object)
+{
+	return leave(segment, open_existing(segment, name, kind, element_size, ret_object), ret_object);
+}
+
+int shk_object_create(struct shmkit_segment *segment, const char *name, uint32_t kind,
+		      uint32_t element_size, uint64_t capacity,
+		      const struct shmkit_object_options *options, uint64_t initial,
+		      struct shk_object **ret_object)
+{
+	return leave(segment, create_new(segment, name, kind, element_size, capacity, options, initial,
+					 ret_object), ret_object);
+}
+
+int shk_object_open_or_create(struct shmkit_segment *segment, const char *name, uint32_t kind,
+			      uint32_t element_size, uint64_t capacity,
+			      const struct shmkit_object_options *options, uint64_t initial,
+			      struct shk_object **ret_object)
+{
+	return leave(segment, open_or_create(segment, name, kind, element_size, capacity, options, initial,
+					     ret_object), ret_object);
 }
 
 void shk_object_close(struct shk_object *object)
@@ -510,8 +572,7 @@ int shk_object_read_only(const struct shk_object *object)
 
 int64_t shk_object_lost(const struct shk_object *object)
 {
-	return shk_fail(-EBADMSG, "segment '%s' was cut short by another process while this one used it; what "
-				  "was in it is lost", object->segment->title);
+	return shk_segment_lost(object->segment);
 }
 
 int shk_object_damaged(const struct shk_object *object, const char *format, ...)

@@ -332,7 +332,7 @@ int shmkit_segment_grow(struct shmkit_segment *segment, uint64_t size)
 			shk_store_release(&shk_header(segment)->size, rounded);
 	}
 	shk_lock_word_release(lock, word);
-	return result;
+	return shk_segment_leave(segment, result);
 }
 
 int shmkit_segment_fd(const struct shmkit_segment *segment)

@@ -46,7 +46,8 @@ static struct parts place_parts(uint64_t capacity, uint32_t alignment)
 static int measure(struct shk_shape *shape)
 {
 	if (shape->requested < 1 || shape->requested > SHK_POOL_MAX_CAPACITY)
-		return shk_fail(-EINVAL, "a pool of %llu objects was asked for; 1 to %llu are possible",
+		return shk_fail(-EINVAL, "a pool of %llu objects was asked for; 1 to %llu are "
+					 "possible",
 				(unsigned long long)shape->requested,
 				(unsigned long long)SHK_POOL_MAX_CAPACITY);
 	shape->capacity = shape->requested;
@@ -105,8 +106,8 @@ int shmkit_pool_create(struct shmkit_segment *segment, const char *name, uint32_
 		       uint64_t capacity, const struct shmkit_object_options *options,
 		       struct shmkit_pool **ret_pool)
 {
-	return shk_object_create(segment, name, SHMKIT_KIND_POOL, element_size, capacity, options, 0,
-				 (struct shk_object **)ret_pool);
+	return shk_object_create(segment, name, SHMKIT_KIND_POOL, element_size, capacity, options,
+				 0, (struct shk_object **)ret_pool);
 }
 
 int shmkit_pool_open(struct shmkit_segment *segment, const char *name, uint32_t element_size,
@@ -147,8 +148,8 @@ uint32_t shmkit_pool_element_size(const struct shmkit_pool *pool)
 
 int shk_pool_null(const char *function)
 {
-	return shk_fail(-EINVAL, "%s: the pool or the place for the result is NULL; pass an open pool "
-				 "and a variable", function);
+	return shk_fail(-EINVAL, "%s: the pool or the place for the result is NULL; pass an open "
+				 "pool and a variable", function);
 }
 
 /* ---- acquire ---- */
@@ -288,8 +289,8 @@ int shmkit_pool_acquire(struct shmkit_pool *pool, uint64_t *ret_handle)
 
 int shk_pool_stale(void)
 {
-	return shk_fail_fixed(-ESTALE, "the object of that handle was released, or the handle never named "
-				       "one of this pool; forget the handle");
+	return shk_fail_fixed(-ESTALE, "the object of that handle was released, or the handle never "
+				       "named one of this pool; forget the handle");
 }
 
 bool shk_pool_free_slot(struct shmkit_pool *pool, uint64_t slot, uint64_t word)

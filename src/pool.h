@@ -48,20 +48,20 @@
  * FREE slot; the scan that comes before "full" finds it, always in a pool of up to
  * SHK_POOL_SCAN_ALWAYS slots, every SHK_POOL_SCAN_NS in larger ones.
  *
- * | dies after                       | leaves                | peers see, who repairs            | back |
- * |----------------------------------|-----------------------|-----------------------------------|------|
- * | ACQUIRING, also while zeroing    | ACQUIRING(dead)       | no object; repair: FREE           | 3, 4 |
- * | its bit is set, or one above     | the same              | the same                          | 3, 4 |
- * | USED                             | an object             | whole; released, adopted, or      | 2    |
- * |                                  |                       | reclaimed                         |      |
- * | FREE, bits not cleared           | a slot hints hide     | repair raises rescan_set; scanned | 3, 4 |
- * | a bit cleared, not those above   | the same              | the same                          | 3, 4 |
- * | a bit set, second look not taken | perhaps the same      | the same                          | 3, 4 |
- * | adopt                            | an object it owns     | as after USED                     | 2    |
- * | some slots repaired              | others ACQUIRING(dead)| the next full pass                | 3, 4 |
- * | a repair, rescan_set not raised  | the dead id is LIVE   | the next full pass raises it      | 4    |
- * | a scan, rescan_done not set      | as before the scan    | the next to find nothing scans    | 4    |
- * | some objects reclaimed           | others of the dead    | the next reclaim                  | 2    |
+ * | dies after                      | leaves             | peers see, who repairs          | back |
+ * |---------------------------------|--------------------|---------------------------------|------|
+ * | ACQUIRING, also while zeroing   | ACQUIRING(dead)    | no object; repair: FREE         | 3, 4 |
+ * | its bit is set, or one above    | the same           | the same                        | 3, 4 |
+ * | USED                            | an object          | whole; to be released, adopted, | 2    |
+ * |                                 |                    | or reclaimed                    |      |
+ * | FREE, bits not cleared          | a slot hints hide  | repair raises rescan_set; scan  | 3, 4 |
+ * | a bit cleared, not those above  | the same           | the same                        | 3, 4 |
+ * | a bit set, no second look       | perhaps the same   | the same                        | 3, 4 |
+ * | adopt                           | an object it owns  | as after USED                   | 2    |
+ * | some slots repaired             | others ACQUIRING   | the next full pass              | 3, 4 |
+ * | a repair, rescan_set not raised | the dead id LIVE   | the next full pass raises it    | 4    |
+ * | a scan, rescan_done not set     | as before it       | the next scan                   | 4    |
+ * | some objects reclaimed          | others of the dead | the next reclaim                | 2    |
  */
 #ifndef SHK_POOL_H
 #define SHK_POOL_H
@@ -98,9 +98,9 @@ struct shmkit_pool {
 	uint32_t element_size;
 	/* where to look first: private to the process, racy among its threads, and never wrong */
 	uint8_t pad[64];
-	uint32_t released;                  /* the slot released last through this handle, if FREE still */
+	uint32_t released;                  /* the slot released last through this handle */
 	uint32_t cursor;                    /* the slot where the last search ended */
-	uint32_t cursor_member;             /* whose cursor it is: a forked child starts elsewhere */
+	uint32_t cursor_member;             /* whose it is: a forked child begins elsewhere */
 	shk_u64 next_scan_ns;
 };
 
@@ -137,9 +137,9 @@ static inline unsigned shk_pool_owner(uint64_t word)
 static inline uint64_t shk_pool_freed_word(uint64_t word)
 {
 	uint64_t generation = shk_pool_generation(word);
+	bool last = generation == SHK_POOL_MAX_GENERATION;
 
-	return shk_pool_word(generation, generation == SHK_POOL_MAX_GENERATION ? SHK_SLOT_RETIRED
-									       : SHK_SLOT_FREE, 0, 0);
+	return shk_pool_word(generation, last ? SHK_SLOT_RETIRED : SHK_SLOT_FREE, 0, 0);
 }
 
 /* The same object with the caller as its owner, or what is becoming one. */
@@ -176,13 +176,14 @@ int shk_pool_stale(void) SHK_COLD;
  * Does the handle name a live object? *ret_word is the word of its slot then; else the last error
  * is set, to -ESTALE.
  */
-static inline bool shk_pool_find(const struct shmkit_pool *pool, uint64_t handle, uint64_t *ret_word)
+static inline bool shk_pool_find(const struct shmkit_pool *pool, uint64_t handle,
+				 uint64_t *ret_word)
 {
 	uint64_t slot = shk_pool_slot(handle);
 
 	/* generation 0 is never USED, but the word of a damaged slot may say so */
 	if (shk_likely(slot < pool->bits[0] && shk_pool_generation(handle) != 0)) {
-		/* find:A acquire. Pairs with acquire:P and adopt:C: zeros before the handle works. */
+		/* find:A acquire. Pairs with acquire:P, adopt:C: zeros before the handle works. */
 		*ret_word = shk_load_acquire(&pool->words[slot]);
 		if (shk_likely(shk_pool_is_live(*ret_word, handle)))
 			return true;

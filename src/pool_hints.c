@@ -36,10 +36,10 @@ static void clear_upwards(struct shmkit_pool *pool, unsigned level, uint64_t ind
 	for (; level < SHK_POOL_LEVELS; level++, index /= 64) {
 		shk_u64 *word = &pool->levels[level][index / 64];
 
-		/* hint:L seq_cst. After the slot's FREE, or the level below; pairs with hint:S, hint:R. */
+		/* hint:L seq_cst. After the slot's FREE or hint:C below; pairs with hint:S. */
 		if (!(shk_load_seq_cst(word) & bit_of(index)))
 			continue;
-		/* hint:C seq_cst. Before the level above is looked at; pairs with hint:R one level up. */
+		/* hint:C seq_cst. Before hint:L of the level above; pairs with hint:R there. */
 		shk_and_seq_cst(word, ~bit_of(index));
 		/* Dies here: clear, set above. Repair: rescan_set. */
 		SHK_POINT("pool.hint.cleared");
@@ -154,7 +154,7 @@ bool shk_pool_rescan(struct shmkit_pool *pool)
 {
 	struct shk_pool_shm *shm = pool->shm;
 	uint64_t done = shk_load_acquire(&shm->rescan_done);
-	/* rescan:S acquire. Pairs with repair:C: what the dead and their repairers freed is seen FREE. */
+	/* rescan:S acquire. Pairs with repair:C: what was freed before is seen FREE. */
 	uint64_t set = shk_load_acquire(&shm->rescan_set);
 	bool found = false;
 
@@ -169,7 +169,7 @@ bool shk_pool_rescan(struct shmkit_pool *pool)
 	}
 	SHK_POINT("pool.rescan.scanned");
 	if (done != set)
-		/* rescan:D acq_rel. Bits first. A repair that has counted meanwhile stays to be seen. */
+		/* rescan:D acq_rel. Bits first. A repair counted meanwhile is still to come. */
 		shk_cas_acq_rel(&shm->rescan_done, done, set);
 	return found;
 }

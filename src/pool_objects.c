@@ -18,7 +18,8 @@ void *shmkit_pool_get(struct shmkit_pool *pool, uint64_t handle)
 		shk_pool_null("shmkit_pool_get");
 		return NULL;
 	}
-	if (shk_unlikely(shk_object_enter_write(&pool->object)) || !shk_pool_find(pool, handle, &word))
+	if (shk_unlikely(shk_object_enter_write(&pool->object)) ||
+	    !shk_pool_find(pool, handle, &word))
 		return NULL;
 	return shk_pool_element(pool, shk_pool_slot(handle));
 }
@@ -49,7 +50,7 @@ int shmkit_pool_read(const struct shmkit_pool *pool, uint64_t handle, void *ret_
 	if (!shk_pool_find(pool, handle, &word))
 		return -ESTALE;
 	memcpy(ret_element, shk_pool_element(pool, slot), pool->element_size);
-	/* read:F acquire. Pairs with acquire:F: whoever saw a zero of the next object sees its word. */
+	/* read:F acquire. Pairs with acquire:F: who saw bytes of the next object sees its word. */
 	shk_fence_acquire();
 	/* relaxed: ordered by the fence */
 	if (shk_unlikely(!shk_pool_is_live(shk_load_relaxed(&pool->words[slot]), handle)))
@@ -95,7 +96,8 @@ int shmkit_pool_at(const struct shmkit_pool *pool, uint64_t index, uint64_t *ret
 	if (result)
 		return result;
 	if (index >= pool->bits[0])
-		return shk_fail(-ERANGE, "slot %llu of pool '%s' was asked for; it has slots 0 to %llu",
+		return shk_fail(-ERANGE, "slot %llu of pool '%s' was asked for; it has slots 0 to "
+					"%llu",
 				(unsigned long long)index, shk_object_name(&pool->object),
 				(unsigned long long)(pool->bits[0] - 1));
 	word = look_at(pool, index);
@@ -179,7 +181,8 @@ static bool owner_is_alive(const struct shmkit_pool *pool, uint64_t word, uint64
 	return !shk_member_is_dead(segment, id, &dead);
 }
 
-int shmkit_pool_owner(struct shmkit_pool *pool, uint64_t handle, int32_t *ret_pid, uint32_t *ret_alive)
+int shmkit_pool_owner(struct shmkit_pool *pool, uint64_t handle, int32_t *ret_pid,
+		      uint32_t *ret_alive)
 {
 	uint64_t word, member;
 	int32_t pid = 0;
@@ -202,7 +205,7 @@ int shmkit_pool_owner(struct shmkit_pool *pool, uint64_t handle, int32_t *ret_pi
 		pid = shk_load_relaxed(&shm->pid);
 		shk_fence_acquire();
 		if (shk_load_relaxed(&shm->word) != member) {
-			/* it has left or was cleaned up after meanwhile: the pid may be another's */
+			/* it has left meanwhile: the pid may be another's */
 			pid = 0;
 			alive = false;
 		}
@@ -287,7 +290,8 @@ void shk_pool_repair(struct shk_object *object, const struct shk_dead *dead)
 	for (uint64_t slot = 0; slot < pool.bits[0]; slot++) {
 		uint64_t word = look_at(&pool, slot);
 
-		if (shk_pool_state(word) != SHK_SLOT_ACQUIRING || shk_pool_owner(word) != dead->id ||
+		if (shk_pool_state(word) != SHK_SLOT_ACQUIRING ||
+		    shk_pool_owner(word) != dead->id ||
 		    shk_pool_incarnation(word) != incarnation || !shk_still_dead(dead))
 			continue;
 		/*
@@ -326,13 +330,14 @@ int shk_pool_check(struct shk_object *object)
 		if (owned ? shk_pool_owner(word) < max_members && shk_pool_generation(word) != 0
 			  : (shk_pool_owner(word) | shk_pool_incarnation(word)) == 0)
 			continue;
-		return shk_object_damaged(object, "slot %llu holds the word 0x%016llx, which cannot be",
+		return shk_object_damaged(object, "slot %llu holds the word 0x%016llx, which cannot "
+					  "be",
 					  (unsigned long long)slot, (unsigned long long)word);
 	}
 	done = shk_load_acquire(&pool.shm->rescan_done);
 	set = shk_load_acquire(&pool.shm->rescan_set);
 	if (done > set)
-		return shk_object_damaged(object, "it says that %llu repairs were followed up, of %llu",
+		return shk_object_damaged(object, "%llu repairs were followed up of %llu",
 					  (unsigned long long)done, (unsigned long long)set);
 	return 0;
 }

@@ -61,6 +61,12 @@ void shk_process_enter(sigset_t *ret_saved)
 
 	pthread_once(&once, start);
 	sigfillset(&all);
+	/* what the thread brings upon itself cannot wait; SIGBUS has its handler (guard.c) */
+	sigdelset(&all, SIGBUS);
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGILL);
+	sigdelset(&all, SIGFPE);
+	sigdelset(&all, SIGTRAP);
 	pthread_sigmask(SIG_SETMASK, &all, ret_saved);
 	lock();
 	if (shk_process->epoch == 0) {

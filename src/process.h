@@ -25,7 +25,7 @@ extern struct shk_process *shk_process;     /* never NULL */
 uint32_t shk_process_epoch(void);
 
 /*
- * Blocks all signals, takes the process lock, keeps fork() of other threads waiting. Not
+ * Blocks all signals but those of faults, takes the process lock, keeps fork() of other threads waiting. Not
  * recursive. Nothing may block for long under it.
  */
 void shk_process_enter(sigset_t *ret_saved);

@@ -89,5 +89,5 @@ int shmkit_segment_recover(struct shmkit_segment *segment, struct shmkit_recover
 	shk_repair_dead(segment, &report);
 	if (ret_report)
 		shk_struct_out(ret_report, &report, sizeof(report));
-	return 0;
+	return shk_segment_leave(segment, 0);
 }

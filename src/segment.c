@@ -152,7 +152,8 @@ void *shk_at(struct shmkit_segment *segment, uint64_t offset, uint64_t size)
 		/* acquire: the file was extended before this size was stored */
 		known = shk_load_acquire(&shk_header(segment)->size);
 		if (known > segment->geometry.max_size || offset + size > known ||
-		    shk_stat(segment->fd, &file) != 0 || (uint64_t)file.st_size < known)
+		    !shk_segment_fd_is_ours(segment) || shk_stat(segment->fd, &file) != 0 ||
+		    (uint64_t)file.st_size < known)
 			return NULL;
 		__atomic_store_n(&segment->geometry.size, known, __ATOMIC_RELAXED);
 	}
@@ -211,8 +212,7 @@ int shk_segment_refresh(struct shmkit_segment *segment)
 	int result = 0;
 
 	if (__atomic_load_n(&segment->damaged, __ATOMIC_ACQUIRE))
-		return shk_fail(-EBADMSG, "segment '%s' was cut short by another process while this one used "
-					  "it; what was in it is lost", segment->title);
+		return shk_segment_lost(segment);
 	shk_process_enter(&saved);
 	if (segment->epoch != shk_process->epoch) {
 		forget_parent(segment);
@@ -220,11 +220,17 @@ int shk_segment_refresh(struct shmkit_segment *segment)
 		if (result)
 			result = shk_fail(-ECHILD, "this forked child could not join segment '%s': %s",
 					  segment->title, strerror(-result));
-		else
+		else if (!segment->damaged)
 			__atomic_store_n(&segment->epoch, shk_process->epoch, __ATOMIC_RELEASE);
 	}
 	shk_process_leave(&saved);
-	return result;
+	return shk_segment_leave(segment, result);
+}
+
+int shk_segment_lost(const struct shmkit_segment *segment)
+{
+	return shk_fail(-EBADMSG, "segment '%s' was cut short by another process while this one used it; "
+				  "what was in it is lost", segment->title);
 }
 
 int shk_segment_enter_write(struct shmkit_segment *segment, const char *what)
@@ -273,6 +279,14 @@ bool shk_name_is(const char *name, int fd)
 	       there.st_ino == here.st_ino && there.st_dev == here.st_dev;
 }
 
+bool shk_name_is_segment(const struct shmkit_segment *segment)
+{
+	struct stat there;
+
+	return shk_stat_name(segment->name, &there) == 0 && there.st_ino == segment->inode &&
+	       there.st_dev == segment->device;
+}
+
 static void leave_and_unlink_if_last(struct shmkit_segment *segment)
 {
 	/* a segment that was cut short no longer tells who else is in it */
@@ -312,7 +326,8 @@ void shk_segment_put(struct shmkit_segment *segment)
 		segment->member_word = 0;
 		segment->lock_page = NULL;
 	} else if (segment->member_word) {
-		shk_look(segment);
+		if (!segment->damaged)
+			shk_look(segment);
 		leave_and_unlink_if_last(segment);
 	}
 	shk_segment_discard(segment);

@@ -107,7 +107,18 @@ static inline int shk_segment_enter(struct shmkit_segment *segment)
 	return shk_segment_refresh(segment);
 }
 
-/* The same for calls that write. */
+/* -EBADMSG, with last error: the segment's file was cut short. */
+int shk_segment_lost(const struct shmkit_segment *segment);
+
+/* The end of a call: what it found may not have been there. Takes NULL. */
+static inline int shk_segment_leave(const struct shmkit_segment *segment, int result)
+{
+	if (segment && shk_unlikely(__atomic_load_n(&segment->damaged, __ATOMIC_ACQUIRE)))
+		return shk_segment_lost(segment);
+	return result;
+}
+
+/* The same as shk_segment_enter() for calls that write. */
 int shk_segment_enter_write(struct shmkit_segment *segment, const char *what);
 
 void shk_segment_get(struct shmkit_segment *segment);
@@ -123,6 +134,9 @@ int shk_geometry_from_options(const struct shmkit_segment_options *options, uint
 /* Reads and checks the header of an open file; title names it in messages. */
 int shk_geometry_from_file(int fd, const char *title, bool writable,
 			   struct shk_geometry *ret_geometry);
+
+/* The same for an open segment, as it is now. */
+int shk_geometry_of(struct shmkit_segment *segment, struct shk_geometry *ret_geometry);
 
 /* 1 when the file begins as a segment of any version or state of health does. */
 int shk_is_segment(int fd);

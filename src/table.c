@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define COPY_ROUNDS 10000u                  /* an entry does not change that often in a copy's time */
 #define LOCK_TIMEOUT_NS INT64_C(2000000000)
 #define MAKING_TIMEOUT_NS INT64_C(30000000000)
 
@@ -33,19 +34,22 @@ unsigned shk_table_copy(struct shmkit_segment *segment, uint32_t index, struct s
 	struct shk_entry_shm *entry = shk_entry(segment, index);
 	uint32_t name_size = segment->geometry.name_size;
 
-	/* table:R acquire. Pairs with table:W: fields before the word. */
-	ret_copy->word = shk_load_acquire(&entry->word);
 	ret_copy->index = index;
-	if (shk_entry_state(ret_copy->word) == SHK_ENTRY_FREE)
-		return SHK_ENTRY_FREE;
-	memcpy(&ret_copy->fields, entry, sizeof(ret_copy->fields));
-	memcpy(ret_copy->name, shk_entry_name(segment, index), name_size);
-	ret_copy->name[name_size - 1] = '\0';
-	shk_fence_acquire();
-	/* relaxed: the fence orders the copy before it */
-	if (shk_load_relaxed(&entry->word) != ret_copy->word)
-		return SHK_ENTRY_FREE;
-	return shk_entry_state(ret_copy->word);
+	for (unsigned round = 0; round < COPY_ROUNDS; round++) {
+		/* table:R acquire. Pairs with table:W: fields before the word. */
+		ret_copy->word = shk_load_acquire(&entry->word);
+		if (shk_entry_state(ret_copy->word) == SHK_ENTRY_FREE)
+			return SHK_ENTRY_FREE;
+		memcpy(&ret_copy->fields, entry, sizeof(ret_copy->fields));
+		memcpy(ret_copy->name, shk_entry_name(segment, index), name_size);
+		ret_copy->name[name_size - 1] = '\0';
+		shk_fence_acquire();
+		/* relaxed: the fence orders the copy before it */
+		if (shk_load_relaxed(&entry->word) == ret_copy->word)
+			return shk_entry_state(ret_copy->word);
+		/* again: INIT that has become LIVE is not FREE */
+	}
+	return SHK_ENTRY_FREE;              /* a peer that does nothing but change it */
 }
 
 bool shk_table_find(struct shmkit_segment *segment, const char *name, bool making,
@@ -168,10 +172,15 @@ int shk_table_reserve(struct shmkit_segment *segment, const char *name,
 			(unsigned long long)shape->size, segment->title, strerror(-result));
 }
 
+uint64_t shk_table_live_word(const struct shk_entry_copy *copy)
+{
+	return shk_entry_word(shk_entry_generation(copy->word), SHK_ENTRY_LIVE, 0);
+}
+
 void shk_table_commit(struct shmkit_segment *segment, struct shk_entry_copy *copy)
 {
 	shk_u64 *entry_word = &shk_entry(segment, copy->index)->word;
-	uint64_t live = shk_entry_word(shk_entry_generation(copy->word), SHK_ENTRY_LIVE, 0);
+	uint64_t live = shk_table_live_word(copy);
 
 	/* table:C release. Pairs with table:R of openers: the whole structure before its name. */
 	shk_cas_seq_cst(entry_word, copy->word, live);

@@ -33,7 +33,7 @@ struct shk_entry_copy {
 	char name[SHK_MAX_NAME_SIZE];
 };
 
-/* Copies entry index; its state, or SHK_ENTRY_FREE when it changed under the copy. */
+/* Copies entry index as it is at one moment; its state then. */
 unsigned shk_table_copy(struct shmkit_segment *segment, uint32_t index, struct shk_entry_copy *ret_copy);
 
 /* The entry that is LIVE (or, when making is true, INIT) under that name. true when found. */
@@ -48,6 +48,9 @@ int shk_table_check_name(const struct shmkit_segment *segment, const char *name)
  */
 int shk_table_reserve(struct shmkit_segment *segment, const char *name,
 		      const struct shk_shape *shape, struct shk_entry_copy *ret_copy);
+
+/* The word that commit will store. */
+uint64_t shk_table_live_word(const struct shk_entry_copy *copy);
 
 void shk_table_commit(struct shmkit_segment *segment, struct shk_entry_copy *copy);
 void shk_table_abandon(struct shmkit_segment *segment, const struct shk_entry_copy *copy);
