@@ -140,7 +140,7 @@ void shk_queue_record_head(struct shmkit_queue *queue, uint64_t index)
 	SHK_POINT("queue.head.recorded");
 }
 
-/* A TOMB at the head goes: else dead producers eat the capacity. True when there was one. */
+/* A TOMB at the head goes. True when there was one. */
 static bool step_over_tomb(struct shmkit_queue *queue, uint64_t index, uint64_t word)
 {
 	uint64_t head = shk_index_position(queue, index);
@@ -155,12 +155,26 @@ static bool step_over_tomb(struct shmkit_queue *queue, uint64_t index, uint64_t 
 	return true;
 }
 
+/* A TOMB at the head was freed, and he who did it died before he moved the head over it. */
+static bool step_over_freed(struct shmkit_queue *queue, uint64_t index, uint64_t word)
+{
+	uint64_t head = shk_index_position(queue, index);
+
+	if (shk_turn_ahead(queue, shk_slot_turn(word), shk_turn(queue, head)) != 1 ||
+	    shk_load_acquire(&queue->shm->head) != index)
+		return false;
+	shk_queue_record_head(queue, index);
+	shk_cas_acq_rel(&queue->shm->head, index, shk_index_word(shk_step(queue, head, 1), 0, 0));
+	return true;
+}
+
+/* What dead producers left at the head must not eat the capacity. True when there was something. */
 static bool help_head(struct shmkit_queue *queue)
 {
 	uint64_t index = shk_load_acquire(&queue->shm->head);
+	uint64_t word = shk_load_acquire(shk_slot(queue, shk_index_position(queue, index)));
 
-	return step_over_tomb(queue, index,
-			      shk_load_acquire(shk_slot(queue, shk_index_position(queue, index))));
+	return step_over_tomb(queue, index, word) || step_over_freed(queue, index, word);
 }
 
 /* How many of count slots from position on hold want, want + 1 turn at the wrap, ... */
@@ -297,17 +311,10 @@ int64_t shk_queue_claim_head(struct shmkit_queue *queue, size_t count, uint64_t 
 			}
 			continue;
 		}
-		if (step_over_tomb(queue, index, word))
+		if (step_over_tomb(queue, index, word) || step_over_freed(queue, index, word))
 			continue;
 		if (shk_load_acquire(&shm->head) != index)
 			continue;
-		if (ahead == 1) {
-			/* its TOMB was freed, and he who did it died before he moved the head */
-			shk_queue_record_head(queue, index);
-			shk_cas_acq_rel(&shm->head, index,
-					shk_index_word(shk_step(queue, position, 1), 0, 0));
-			continue;
-		}
 		if ((ahead == 0 && (phase == SHK_FREE || phase == SHK_CLAIM)) || ahead == -1) {
 			int64_t result = nothing_ready(queue, position);
 
