@@ -198,7 +198,7 @@ static SHK_COLD int64_t tail_is_blocked(struct shmkit_queue *queue, uint64_t pos
 	uint64_t word = shk_load_acquire(shk_slot(queue, position));
 	int64_t ahead = shk_turn_ahead(queue, shk_slot_turn(word), shk_turn(queue, position));
 
-	if (ahead == 0 && shk_slot_phase(word) == SHK_FREE)
+	if (word == shk_free_word(queue, position))
 		return 0;                   /* free since */
 	if (ahead >= 0)
 		return 1;                   /* the tail has moved since, or it cannot be */
