@@ -123,14 +123,12 @@ static int replace(const struct creation *creation, struct shmkit_segment *segme
 {
 	struct shk_geometry found;
 	char temporary[64];
-	int old = shk_open_name(creation->name, true);
+	int old = shk_open_segment_file(creation->name, true);
 	int life = -1, result;
 	sigset_t saved;
 
 	if (old < 0)
-		return old == -ENOENT ? -EAGAIN
-				      : shk_fail(old, "'%s' could not be opened to be replaced: %s",
-						 creation->title, strerror(-old));
+		return old == -ENOENT ? -EAGAIN : old;
 	shk_process_enter(&saved);
 	result = shk_life_lock(old, creation->name, creation->title, &life);
 	if (result)
@@ -224,7 +222,8 @@ static int create_named(struct creation *creation, struct shmkit_segment **ret_s
 		fd = shk_open_temporary(creation->temporary);
 	}
 	if (fd < 0)
-		return shk_fail(fd, "a segment cannot be made in " SHK_SHM_DIR ": %s", strerror(-fd));
+		return shk_fail(fd, "segment '%s' cannot be made in " SHK_SHM_DIR ": %s", creation->title,
+				strerror(-fd));
 	result = build(creation, fd, &segment);
 	if (result == 0) {
 		SHK_POINT("create.built");

@@ -19,6 +19,12 @@ static int null_segment(const char *what)
 	return shk_fail(-EINVAL, "%s: segment is NULL", what);
 }
 
+/* Of two arguments, the segment and a cursor. */
+static int null_argument(const char *what, const struct shmkit_segment *segment)
+{
+	return shk_fail(-EINVAL, "%s: %s is NULL", what, segment ? "cursor" : "segment");
+}
+
 /* Members LIVE and not dead, this one included. */
 static uint32_t count_members(struct shmkit_segment *segment)
 {
@@ -140,8 +146,7 @@ static int do_next_entry(struct shmkit_segment *segment, uint32_t *cursor,
 	int result;
 
 	if (!segment || !cursor)
-		return null_segment(segment ? "shmkit_segment_next_entry (cursor)"
-					    : "shmkit_segment_next_entry");
+		return null_argument("shmkit_segment_next_entry", segment);
 	result = shk_struct_check(ret_entry, sizeof(info), "shmkit_segment_next_entry");
 	if (!result)
 		result = shk_segment_enter(segment);
@@ -224,8 +229,7 @@ static int do_next_member(struct shmkit_segment *segment, uint32_t *cursor,
 	int result;
 
 	if (!segment || !cursor)
-		return null_segment(segment ? "shmkit_segment_next_member (cursor)"
-					    : "shmkit_segment_next_member");
+		return null_argument("shmkit_segment_next_member", segment);
 	result = shk_struct_check(ret_member, sizeof(*ret_member), "shmkit_segment_next_member");
 	if (!result)
 		result = shk_segment_enter(segment);

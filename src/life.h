@@ -53,6 +53,9 @@ void shk_segment_discard(struct shmkit_segment *segment);
 int shk_life_lock(int fd, const char *name, const char *title, int *ret_fd);
 void shk_life_unlock(int life_fd);          /* takes -1 */
 
+/* Opens what has that name if it is a regular file; last error tells why not. */
+int shk_open_segment_file(const char *name, bool writable);
+
 /* Does name name the file that fd refers to? */
 bool shk_name_is(const char *name, int fd);
 

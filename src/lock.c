@@ -58,18 +58,20 @@ int shk_lock_word_acquire(struct shmkit_segment *segment, shk_u64 *lock, int64_t
 
 		if (try_take(segment, lock, seen, ask, ret_word))
 			return 0;
-		if (!shk_lock_is_held(seen) || shk_load_relaxed(lock) != seen)
-			continue;
 		if (!ask) {
 			shk_pause();
 			continue;
 		}
-		if (timeout_ns == 0 || shk_now_ns() >= deadline)
-			return shk_fail(-EBUSY, "%s is held by process %d (member %u), which is alive "
-						"but does not go on; continue or end that process",
-					what, (int)shk_member(segment, shk_lock_owner(seen) %
-						segment->geometry.max_members)->pid,
+		if (timeout_ns == 0 ? shk_lock_is_held(seen) && shk_load_relaxed(lock) == seen
+				    : shk_now_ns() >= deadline)
+			return shk_fail(-EBUSY, "%s in segment '%s' is held by process %d (member %u), which "
+						"is alive but does not go on; continue or end that process",
+					what, segment->title,
+					(int)shk_member(segment, shk_lock_owner(seen) %
+								 segment->geometry.max_members)->pid,
 					shk_lock_owner(seen));
+		if (!shk_lock_is_held(seen))
+			continue;
 		if (!(seen & SHK_LOCK_WAITERS) &&
 		    !shk_cas_acq_rel(lock, seen, seen | SHK_LOCK_WAITERS))
 			continue;

@@ -168,9 +168,10 @@ int shk_member_join(struct shmkit_segment *segment)
 	if (result == 0)
 		return 0;
 	if (result == -EUSERS || result == -EAGAIN)
-		return shk_fail(-EUSERS, "segment '%s' has room for %u members and all are alive; "
-					 "let one go, or create it with a larger max_members",
-				segment->title, segment->geometry.max_members);
+		return shk_fail(-EUSERS, "segment '%s' has room for %u member%s, and all are alive; let one "
+					 "go, or create it with a larger max_members", segment->title,
+				segment->geometry.max_members,
+				segment->geometry.max_members == 1 ? "" : "s");
 	return shk_fail(result, "segment '%s' could not be joined: %s", segment->title,
 			strerror(-result));
 }

@@ -310,9 +310,9 @@ static int mismatch(struct shmkit_segment *segment, const struct shk_entry_copy 
 {
 	char text[32];
 
-	return shk_fail(-EPROTOTYPE, "segment '%s' holds '%s' as %s of %" PRIu64 " elements of %u bytes; %s",
+	return shk_fail(-EPROTOTYPE, "segment '%s' holds '%s' as %s of %" PRIu64 " element%s of %u bytes; %s",
 			segment->title, copy->name, a_kind(copy->fields.kind, text), copy->fields.requested,
-			copy->fields.element_size, what);
+			copy->fields.requested == 1 ? "" : "s", copy->fields.element_size, what);
 }
 
 static int check_kind(struct shmkit_segment *segment, const struct shk_entry_copy *copy, uint32_t kind,
@@ -322,8 +322,11 @@ static int check_kind(struct shmkit_segment *segment, const struct shk_entry_cop
 
 	if (copy->fields.kind == kind && (!element_size || copy->fields.element_size == element_size))
 		return 0;
-	snprintf(what, sizeof(what), "it was asked for as %s of %u-byte elements", a_kind(kind, text),
-		 element_size);
+	if (element_size)
+		snprintf(what, sizeof(what), "it was asked for as %s of %u-byte elements",
+			 a_kind(kind, text), element_size);
+	else
+		snprintf(what, sizeof(what), "it was asked for as %s", a_kind(kind, text));
 	return mismatch(segment, copy, what);
 }
 
@@ -352,8 +355,14 @@ static int check_same(struct shmkit_segment *segment, const struct shk_entry_cop
 	stored = copy->fields.size < room ? NULL
 		 : shk_at(segment, copy->fields.offset + copy->fields.size - room, room);
 	if (!stored || strncmp(stored, schema, copy->fields.schema_size) != 0)
-		return mismatch(segment, copy, "its schema is another than the one asked for");
+		goto another_schema;
 	return 0;
+
+another_schema:
+	snprintf(what, sizeof(what), "its schema is '%.*s', '%.60s' was asked for",
+		 stored && copy->fields.schema_size <= 61 ? (int)copy->fields.schema_size - 1 : 60,
+		 stored ? stored : "damaged", schema);
+	return mismatch(segment, copy, what);
 }
 
 static int check_arguments(struct shmkit_segment *segment, const char *name, const void *ret_object)
@@ -431,6 +440,14 @@ static int create(struct shmkit_segment *segment, const char *name, const struct
 	return 0;
 }
 
+static int enter_create(struct shmkit_segment *segment, const char *name)
+{
+	if (segment->read_only)
+		return shk_fail(-EROFS, "'%s' cannot be created in segment '%s', which is open read-only; open "
+					"it without SHMKIT_READ_ONLY to write", name, segment->title);
+	return shk_segment_enter(segment);
+}
+
 static int create_new(struct shmkit_segment *segment, const char *name, uint32_t kind,
 		      uint32_t element_size, uint64_t capacity,
 		      const struct shmkit_object_options *options, uint64_t initial,
@@ -442,7 +459,7 @@ static int create_new(struct shmkit_segment *segment, const char *name, uint32_t
 	int result = check_arguments(segment, name, ret_object);
 
 	if (!result)
-		result = shk_segment_enter_write(segment, name);
+		result = enter_create(segment, name);
 	if (!result)
 		result = shape_from_options(kind, element_size, capacity, options, &shape, schema);
 	if (result)
@@ -480,7 +497,7 @@ static int open_or_create(struct shmkit_segment *segment, const char *name, uint
 				return result;
 			continue;
 		}
-		result = shk_segment_enter_write(segment, name);
+		result = enter_create(segment, name);
 		if (result)
 			return result;
 		result = create(segment, name, &shape, schema, initial, &found, ret_object);

@@ -63,7 +63,7 @@ static int is_staying(const struct shmkit_segment *segment)
 				"process that does not go on", segment->title);
 }
 
-static int open_file(const char *name, bool writable)
+int shk_open_segment_file(const char *name, bool writable)
 {
 	struct stat file;
 	int fd = shk_open_name(name, writable);
@@ -103,7 +103,7 @@ int shk_open_by_name(const char *name, uint32_t flags, struct shmkit_segment **r
 {
 	for (;;) {
 		struct shmkit_segment *segment;
-		int fd = open_file(name, !(flags & SHMKIT_READ_ONLY));
+		int fd = shk_open_segment_file(name, !(flags & SHMKIT_READ_ONLY));
 		int result;
 
 		if (fd < 0)
@@ -275,7 +275,7 @@ int shmkit_segment_unlink(const char *name)
 	if (result)
 		return result;
 	do {
-		int fd = open_file(bare, true);
+		int fd = shk_open_segment_file(bare, true);
 
 		if (fd < 0)
 			return fd;
@@ -311,7 +311,7 @@ int shmkit_segment_grow(struct shmkit_segment *segment, uint64_t size)
 				segment->title, (unsigned long long)segment->geometry.max_size,
 				(unsigned long long)size);
 	lock = &shk_header(segment)->table_lock;
-	result = shk_lock_word_acquire(segment, lock, 2000000000, "the segment's name table", &word);
+	result = shk_lock_word_acquire(segment, lock, 2000000000, "the name table", &word);
 	if (result)
 		return result;
 	now = shk_load_acquire(&shk_header(segment)->size);

@@ -236,7 +236,8 @@ int shk_segment_lost(const struct shmkit_segment *segment)
 int shk_segment_enter_write(struct shmkit_segment *segment, const char *what)
 {
 	if (segment->read_only)
-		return shk_fail(-EROFS, "%s: segment '%s' is open read-only", what, segment->title);
+		return shk_fail(-EROFS, "%s: segment '%s' is open read-only; open it without "
+					"SHMKIT_READ_ONLY to write", what, segment->title);
 	return shk_segment_enter(segment);
 }
 

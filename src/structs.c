@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define LIMIT 4096u                         /* no struct of the interface comes near; a size beyond was never set */
+
 static uint32_t size_of(const void *given)
 {
 	uint32_t size;
@@ -17,7 +19,7 @@ int shk_struct_check(const void *to, size_t first_size, const char *what)
 {
 	if (!to)
 		return shk_fail(-EINVAL, "%s: the result pointer is NULL", what);
-	if (size_of(to) < first_size)
+	if (size_of(to) < first_size || size_of(to) > LIMIT)
 		return shk_fail(-EINVAL, "%s: struct_size is %u; set it to the struct's sizeof, at least "
 					 "%zu, before the call", what, size_of(to), first_size);
 	return 0;
@@ -32,7 +34,7 @@ int shk_struct_in(void *known, size_t known_size, size_t first_size, const void 
 	if (!from)
 		return 0;
 	size = size_of(from);
-	if (size < first_size)
+	if (size < first_size || size > LIMIT)
 		return shk_fail(-EINVAL, "%s: options.struct_size is %u; set it to the struct's sizeof, "
 					 "at least %zu", what, size, first_size);
 	for (size_t at = known_size; at < size; at++)

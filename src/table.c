@@ -14,7 +14,7 @@
 #define LOCK_TIMEOUT_NS INT64_C(2000000000)
 #define MAKING_TIMEOUT_NS INT64_C(30000000000)
 
-static const char lock_name[] = "the segment's name table";
+static const char lock_name[] = "the name table";
 
 int shk_table_check_name(const struct shmkit_segment *segment, const char *name)
 {
@@ -24,8 +24,9 @@ int shk_table_check_name(const struct shmkit_segment *segment, const char *name)
 		return shk_fail(-EINVAL, "a structure needs a name of 1 to %zu bytes; none was given",
 				limit);
 	if (strlen(name) > limit)
-		return shk_fail(-ENAMETOOLONG, "name '%s' has %zu bytes; names in segment '%s' have up to "
-					       "%zu", name, strlen(name), segment->title, limit);
+		return shk_fail(-ENAMETOOLONG, "name '%.60s%s' has %zu bytes; names in segment '%s' have up "
+					       "to %zu", name, strlen(name) > 60 ? "..." : "", strlen(name),
+				segment->title, limit);
 	return 0;
 }
 
