@@ -4,77 +4,13 @@
  * Each program compares at the end what it counted with what the shared structures hold, and exits
  * with 1 where something does not add up. Here: every order of starting, and the death of each.
  */
-#include "support.h"
+#include "example.h"
 
-#include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define TIMEOUT_MS 20000
-
-struct child {
-	pid_t pid;
-	int output;
-};
-
-/* start(program, argument, ..., NULL) */
-static struct child start(const char *program, ...)
-{
-	const char *argv[16] = { program };
-	struct child child;
-	char path[4096];
-	va_list arguments;
-	int count = 0;
-
-	va_start(arguments, program);
-	while (argv[count] != NULL && count < 14)
-		argv[++count] = va_arg(arguments, const char *);
-	va_end(arguments);
-	snprintf(path, sizeof(path), "%s/game/%s", getenv("SHMKIT_EXAMPLES"), program);
-	child.pid = test_spawn(path, argv, &child.output);
-	assert_true(child.pid > 0);
-	return child;
-}
-
-/* The exit status; what it has printed is in *ret_text, to be freed, unless NULL. */
-static int finish(struct child child, char **ret_text)
-{
-	char *text = test_read_all(child.output, TIMEOUT_MS);
-	int status = test_wait_exit(child.pid, TIMEOUT_MS);
-
-	close(child.output);
-	assert_non_null(text);
-	if (ret_text != NULL)
-		*ret_text = text;
-	else
-		free(text);
-	return status;
-}
-
-/* It must succeed and say @expected; what it has printed is in *ret_text, unless NULL. */
-static void expect_success(struct child child, const char *expected, char **ret_text)
-{
-	char *text;
-	int status = finish(child, &text);
-
-	if (status != 0 || strstr(text, expected) == NULL)
-		print_error("expected '%s', status %d, printed:\n%s", expected, status, text);
-	assert_int_equal(status, 0);
-	assert_non_null(strstr(text, expected));
-	if (ret_text != NULL)
-		*ret_text = text;
-	else
-		free(text);
-}
-
-static void kill_child(struct child child)
-{
-	kill(child.pid, SIGKILL);
-	assert_int_equal(finish(child, NULL), -SIGKILL);
-}
+const char *const example_name = "game";
 
 #define SERVER_PASS    "game_server: PASS, everything adds up"
 #define AI_PASS        "ai_system: PASS, monsters, grid and requests add up"
@@ -82,18 +18,18 @@ static void kill_child(struct child child)
 
 static struct child start_server(const char *name, const char *clients, const char *seconds)
 {
-	return start("game_server", "--segment", name, "--clients", clients, "--seconds", seconds,
-		     NULL);
+	return example_start("game_server", "--segment", name, "--clients", clients, "--seconds",
+			     seconds, NULL);
 }
 
 static struct child start_ai(const char *name)
 {
-	return start("ai_system", "--segment", name, NULL);
+	return example_start("ai_system", "--segment", name, NULL);
 }
 
 static struct child start_analytics(const char *name)
 {
-	return start("analytics", "--segment", name, "--interval-ms", "200", NULL);
+	return example_start("analytics", "--segment", name, "--interval-ms", "200", NULL);
 }
 
 static void expect_layout(const char *text)
@@ -136,17 +72,16 @@ static void test_server_first_everything_adds_up(void **state)
 	char *text;
 
 	(void)state;
-	while (test_shm_leftovers(name) == 0)
-		test_sleep_ms(1);
+	example_wait_for_segment(name);
 	ai = start_ai(name);
 	analytics = start_analytics(name);
-	expect_success(server, SERVER_PASS, &text);
+	example_expect_success(server, SERVER_PASS, &text);
 	expect_layout(text);
 	assert_non_null(strstr(text, "frames    120\n"));
 	assert_null(strstr(text, "requests  0 spawned"));
 	free(text);
-	expect_success(ai, AI_PASS, NULL);
-	expect_success(analytics, ANALYTICS_PASS, &text);
+	example_expect_success(ai, AI_PASS, NULL);
+	example_expect_success(analytics, ANALYTICS_PASS, &text);
 	expect_leaderboard(text);
 	free(text);
 	assert_int_equal(test_shm_leftovers(name), 0);
@@ -162,9 +97,9 @@ static void test_clients_first_everything_adds_up(void **state)
 	(void)state;
 	test_sleep_ms(50);
 	server = start_server(name, "2", "1");
-	expect_success(server, SERVER_PASS, NULL);
-	expect_success(ai, AI_PASS, NULL);
-	expect_success(analytics, ANALYTICS_PASS, NULL);
+	example_expect_success(server, SERVER_PASS, NULL);
+	example_expect_success(ai, AI_PASS, NULL);
+	example_expect_success(analytics, ANALYTICS_PASS, NULL);
 	assert_int_equal(test_shm_leftovers(name), 0);
 }
 
@@ -180,10 +115,10 @@ static void test_clients_come_and_go_everything_adds_up(void **state)
 	test_sleep_ms(300);
 	ai = start_ai(name);
 	analytics[1] = start_analytics(name);
-	expect_success(server, SERVER_PASS, NULL);
-	expect_success(ai, AI_PASS, NULL);
+	example_expect_success(server, SERVER_PASS, NULL);
+	example_expect_success(ai, AI_PASS, NULL);
 	for (int i = 0; i < 2; i++)
-		expect_success(analytics[i], ANALYTICS_PASS, NULL);
+		example_expect_success(analytics[i], ANALYTICS_PASS, NULL);
 	assert_int_equal(test_shm_leftovers(name), 0);
 }
 
@@ -191,19 +126,19 @@ static void test_clients_come_and_go_everything_adds_up(void **state)
 static void test_full_pools_everything_adds_up(void **state)
 {
 	const char *name = test_name("game-full");
-	struct child server = start("game_server", "--segment", name, "--clients", "2",
-				    "--seconds", "1", "--players", "100", "--monsters", "1000",
-				    NULL);
+	struct child server =
+		example_start("game_server", "--segment", name, "--clients", "2", "--seconds", "1",
+			      "--players", "100", "--monsters", "1000", NULL);
 	struct child ai = start_ai(name);
 	struct child analytics = start_analytics(name);
 	char *text;
 
 	(void)state;
-	expect_success(server, SERVER_PASS, &text);
+	example_expect_success(server, SERVER_PASS, &text);
 	assert_null(strstr(text, " 0 rejected"));
 	free(text);
-	expect_success(ai, AI_PASS, NULL);
-	expect_success(analytics, ANALYTICS_PASS, NULL);
+	example_expect_success(ai, AI_PASS, NULL);
+	example_expect_success(analytics, ANALYTICS_PASS, NULL);
 	assert_int_equal(test_shm_leftovers(name), 0);
 }
 
@@ -214,18 +149,16 @@ static void test_little_memory_smaller_segment(void **state)
 	const char *argv[] = { "unshare", "-rm", "sh", "-c",
 			       "mount -t tmpfs -o size=2m none /dev/shm && exec \"$0\" -d 1", NULL,
 			       NULL };
-	char path[4096];
 	char *text;
 	int status;
 
 	(void)state;
-	text = test_run("unshare", probe, &status, TIMEOUT_MS);
+	text = test_run("unshare", probe, &status, EXAMPLE_TIMEOUT_MS);
 	free(text);
 	if (status != 0)
 		skip();
-	snprintf(path, sizeof(path), "%s/game/game_server", getenv("SHMKIT_EXAMPLES"));
-	argv[5] = path;
-	text = test_run("unshare", argv, &status, TIMEOUT_MS);
+	argv[5] = example_path("game_server");
+	text = test_run("unshare", argv, &status, EXAMPLE_TIMEOUT_MS);
 	assert_int_equal(status, 0);
 	assert_non_null(strstr(text, "trying again with "));
 	assert_non_null(strstr(text, SERVER_PASS));
@@ -241,9 +174,9 @@ static void test_analytics_killed_match_goes_on(void **state)
 
 	(void)state;
 	test_sleep_ms(500);
-	kill_child(analytics);
-	expect_success(server, SERVER_PASS, NULL);
-	expect_success(ai, AI_PASS, NULL);
+	example_kill(analytics);
+	example_expect_success(server, SERVER_PASS, NULL);
+	example_expect_success(ai, AI_PASS, NULL);
 	assert_int_equal(test_shm_leftovers(name), 0);
 }
 
@@ -256,9 +189,9 @@ static void test_ai_killed_match_goes_on(void **state)
 
 	(void)state;
 	test_sleep_ms(500);
-	kill_child(ai);
-	expect_success(server, SERVER_PASS, NULL);
-	expect_success(analytics, ANALYTICS_PASS, NULL);
+	example_kill(ai);
+	example_expect_success(server, SERVER_PASS, NULL);
+	example_expect_success(analytics, ANALYTICS_PASS, NULL);
 	assert_int_equal(test_shm_leftovers(name), 0);
 }
 
@@ -272,11 +205,11 @@ static void test_server_killed_clients_notice(void **state)
 
 	(void)state;
 	test_sleep_ms(500);
-	kill_child(server);
+	example_kill(server);
 	server = start_server(name, "0", "1");
-	assert_int_equal(finish(ai, NULL), 1);
-	assert_int_equal(finish(analytics, NULL), 1);
-	expect_success(server, SERVER_PASS, NULL);
+	assert_int_equal(example_finish(ai, NULL), 1);
+	assert_int_equal(example_finish(analytics, NULL), 1);
+	example_expect_success(server, SERVER_PASS, NULL);
 	assert_int_equal(test_shm_leftovers(name), 0);
 }
 
@@ -288,46 +221,26 @@ static void test_all_killed_next_server_starts_afresh(void **state)
 
 	(void)state;
 	test_sleep_ms(300);
-	kill_child(server);
-	kill_child(ai);
+	example_kill(server);
+	example_kill(ai);
 	ai = start_ai(name);
-	expect_success(start_server(name, "1", "1"), SERVER_PASS, NULL);
-	expect_success(ai, AI_PASS, NULL);
+	example_expect_success(start_server(name, "1", "1"), SERVER_PASS, NULL);
+	example_expect_success(ai, AI_PASS, NULL);
 	assert_int_equal(test_shm_leftovers(name), 0);
-}
-
-/* Runs @program with one argument; its output must contain @expected. */
-static void expect_answer(const char *program, const char *argument, int expected_status,
-			  const char *expected)
-{
-	const char *argv[] = { program, argument, NULL };
-	char path[4096];
-	char *text;
-	int status;
-
-	snprintf(path, sizeof(path), "%s/game/%s", getenv("SHMKIT_EXAMPLES"), program);
-	text = test_run(path, argv, &status, TIMEOUT_MS);
-	assert_non_null(text);
-	if (status != expected_status || strstr(text, expected) == NULL)
-		print_error("%s %s: expected '%s', status %d, printed:\n%s", program, argument,
-			    expected, status, text);
-	assert_int_equal(status, expected_status);
-	assert_non_null(strstr(text, expected));
-	free(text);
 }
 
 static void test_wrong_usage_is_explained(void **state)
 {
 	(void)state;
-	expect_answer("game_server", "--help", 0, "Usage: game_server");
-	expect_answer("ai_system", "--help", 0, "Usage: ai_system");
-	expect_answer("analytics", "--help", 0, "Usage: analytics");
-	expect_answer("game_server", "--players=101", 2, "--players 101: too large");
-	expect_answer("game_server", "--seconds=soon", 2, "--seconds soon: invalid");
-	expect_answer("analytics", "--interval-ms=1", 2, "--interval-ms 1: too small");
-	expect_answer("ai_system", "--no-such-option", 2, "Usage: ai_system");
-	expect_answer("ai_system", "surplus", 2, "unexpected argument 'surplus'");
-	expect_answer("game_server", "--segment=a/b", 1, "a/b");
+	example_expect_answer("game_server", "--help", 0, "Usage: game_server");
+	example_expect_answer("ai_system", "--help", 0, "Usage: ai_system");
+	example_expect_answer("analytics", "--help", 0, "Usage: analytics");
+	example_expect_answer("game_server", "--players=101", 2, "--players 101: too large");
+	example_expect_answer("game_server", "--seconds=soon", 2, "--seconds soon: invalid");
+	example_expect_answer("analytics", "--interval-ms=1", 2, "--interval-ms 1: too small");
+	example_expect_answer("ai_system", "--no-such-option", 2, "Usage: ai_system");
+	example_expect_answer("ai_system", "surplus", 2, "unexpected argument 'surplus'");
+	example_expect_answer("game_server", "--segment=a/b", 1, "a/b");
 }
 
 int main(void)

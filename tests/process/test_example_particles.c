@@ -6,93 +6,19 @@
  * starting, frames that are torn for certain, full pools, the death of each, and whether the
  * pictures are pictures.
  */
-#include "support.h"
+#include "example.h"
 
 #include <dirent.h>
-#include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TIMEOUT_MS 20000
-
-struct child {
-	pid_t pid;
-	int output;
-};
-
-/* start(program, argument, ..., NULL) */
-static struct child start(const char *program, ...)
-{
-	const char *argv[16] = { program };
-	struct child child;
-	char path[4096];
-	va_list arguments;
-	int count = 0;
-
-	va_start(arguments, program);
-	while (argv[count] != NULL && count < 14)
-		argv[++count] = va_arg(arguments, const char *);
-	va_end(arguments);
-	snprintf(path, sizeof(path), "%s/particles/%s", getenv("SHMKIT_EXAMPLES"), program);
-	child.pid = test_spawn(path, argv, &child.output);
-	assert_true(child.pid > 0);
-	return child;
-}
-
-/* The exit status; what it has printed is in *ret_text, to be freed, unless NULL. */
-static int finish(struct child child, char **ret_text)
-{
-	char *text = test_read_all(child.output, TIMEOUT_MS);
-	int status = test_wait_exit(child.pid, TIMEOUT_MS);
-
-	close(child.output);
-	assert_non_null(text);
-	if (ret_text != NULL)
-		*ret_text = text;
-	else
-		free(text);
-	return status;
-}
-
-/* It must succeed and say @expected; what it has printed is in *ret_text, unless NULL. */
-static void expect_success(struct child child, const char *expected, char **ret_text)
-{
-	char *text;
-	int status = finish(child, &text);
-
-	if (status != 0 || strstr(text, expected) == NULL)
-		print_error("expected '%s', status %d, printed:\n%s", expected, status, text);
-	assert_int_equal(status, 0);
-	assert_non_null(strstr(text, expected));
-	if (ret_text != NULL)
-		*ret_text = text;
-	else
-		free(text);
-}
-
-static void kill_child(struct child child)
-{
-	kill(child.pid, SIGKILL);
-	assert_int_equal(finish(child, NULL), -SIGKILL);
-}
+const char *const example_name = "particles";
 
 #define SIM_PASS      "particle_sim: PASS"
 #define RENDERER_PASS "particle_renderer: PASS"
-
-/* The number that stands before @words. */
-static unsigned long long number_before(const char *text, const char *words)
-{
-	const char *at = strstr(text, words);
-
-	assert_non_null(at);
-	while (at > text && at[-1] >= '0' && at[-1] <= '9')
-		at--;
-	return strtoull(at, NULL, 10);
-}
 
 static void make_directory(char path[64])
 {
@@ -144,25 +70,24 @@ static int take_pictures(const char *directory, unsigned width, unsigned height)
 
 static struct child start_renderer(const char *name, const char *directory)
 {
-	return start("particle_renderer", "--segment", name, "--out", directory, "--width", "320",
-		     "--height", "180", "--every", "10", "--frames", "5", NULL);
+	return example_start("particle_renderer", "--segment", name, "--out", directory, "--width",
+			     "320", "--height", "180", "--every", "10", "--frames", "5", NULL);
 }
 
 static void test_simulation_first_frames_are_drawn(void **state)
 {
 	const char *name = test_name("particles-sim-first");
-	struct child sim = start("particle_sim", "--segment", name, "--renderers", "1", "--frames",
-				 "120", NULL);
+	struct child sim = example_start("particle_sim", "--segment", name, "--renderers", "1",
+					 "--frames", "120", NULL);
 	struct child renderer;
 	char directory[64];
 
 	(void)state;
 	make_directory(directory);
-	while (test_shm_leftovers(name) == 0)
-		test_sleep_ms(1);
+	example_wait_for_segment(name);
 	renderer = start_renderer(name, directory);
-	expect_success(sim, SIM_PASS, NULL);
-	expect_success(renderer, RENDERER_PASS, NULL);
+	example_expect_success(sim, SIM_PASS, NULL);
+	example_expect_success(renderer, RENDERER_PASS, NULL);
 	assert_int_equal(take_pictures(directory, 320, 180), 5);
 	assert_int_equal(test_shm_leftovers(name), 0);
 }
@@ -179,10 +104,11 @@ static void test_renderers_first_frames_are_drawn(void **state)
 		renderers[i] = start_renderer(name, directories[i]);
 	}
 	test_sleep_ms(50);
-	sim = start("particle_sim", "--segment", name, "--renderers", "2", "--frames", "120", NULL);
-	expect_success(sim, SIM_PASS, NULL);
+	sim = example_start("particle_sim", "--segment", name, "--renderers", "2", "--frames",
+			    "120", NULL);
+	example_expect_success(sim, SIM_PASS, NULL);
 	for (int i = 0; i < 2; i++) {
-		expect_success(renderers[i], RENDERER_PASS, NULL);
+		example_expect_success(renderers[i], RENDERER_PASS, NULL);
 		assert_int_equal(take_pictures(directories[i], 320, 180), 5);
 	}
 	assert_int_equal(test_shm_leftovers(name), 0);
@@ -192,20 +118,21 @@ static void test_renderers_first_frames_are_drawn(void **state)
 static void test_no_pause_torn_frames_are_not_drawn(void **state)
 {
 	const char *name = test_name("particles-torn");
-	struct child sim = start("particle_sim", "--segment", name, "--renderers", "1", "--fps",
-				 "0", "--frames", "600", NULL);
+	struct child sim = example_start("particle_sim", "--segment", name, "--renderers", "1",
+					 "--fps", "0", "--frames", "600", NULL);
 	char directory[64];
 	char *text;
 
 	(void)state;
 	make_directory(directory);
-	expect_success(start("particle_renderer", "--segment", name, "--out", directory, "--every",
-			     "1", "--frames", "1000000", "--width", "32", "--height", "18", NULL),
-		       RENDERER_PASS, &text);
-	assert_true(number_before(text, " torn") > 0);
-	assert_int_equal(number_before(text, " with a wrong checksum"), 0);
+	example_expect_success(example_start("particle_renderer", "--segment", name, "--out",
+					     directory, "--every", "1", "--frames", "1000000",
+					     "--width", "32", "--height", "18", NULL),
+			       RENDERER_PASS, &text);
+	assert_true(example_number_before(text, " torn") > 0);
+	assert_int_equal(example_number_before(text, " with a wrong checksum"), 0);
 	free(text);
-	expect_success(sim, SIM_PASS, NULL);
+	example_expect_success(sim, SIM_PASS, NULL);
 	assert_int_equal(test_shm_leftovers(name), 0);
 
 	text = NULL;
@@ -221,11 +148,11 @@ static void test_small_pool_full_is_survived(void **state)
 
 	(void)state;
 	setenv("MAX_PARTICLES", "50", 1);
-	expect_success(start("particle_sim", "--segment", name, "--fps", "0", NULL), SIM_PASS,
-		       &text);
+	example_expect_success(example_start("particle_sim", "--segment", name, "--fps", "0", NULL),
+			       SIM_PASS, &text);
 	unsetenv("MAX_PARTICLES");
 	assert_non_null(strstr(text, "50 particles at most"));
-	assert_true(number_before(text, " found no room") > 0);
+	assert_true(example_number_before(text, " found no room") > 0);
 	free(text);
 	assert_int_equal(test_shm_leftovers(name), 0);
 }
@@ -235,12 +162,15 @@ static void test_same_seed_same_particles(void **state)
 	char *first, *second, *other;
 
 	(void)state;
-	expect_success(start("particle_sim", "--segment", test_name("particles-a"), "--fps", "0",
-			     NULL), SIM_PASS, &first);
-	expect_success(start("particle_sim", "--segment", test_name("particles-b"), "--fps", "0",
-			     NULL), SIM_PASS, &second);
-	expect_success(start("particle_sim", "--segment", test_name("particles-c"), "--fps", "0",
-			     "--seed", "2", NULL), SIM_PASS, &other);
+	example_expect_success(example_start("particle_sim", "--segment", test_name("particles-a"),
+					     "--fps", "0", NULL),
+			       SIM_PASS, &first);
+	example_expect_success(example_start("particle_sim", "--segment", test_name("particles-b"),
+					     "--fps", "0", NULL),
+			       SIM_PASS, &second);
+	example_expect_success(example_start("particle_sim", "--segment", test_name("particles-c"),
+					     "--fps", "0", "--seed", "2", NULL),
+			       SIM_PASS, &other);
 	assert_string_equal(first, second);
 	assert_string_not_equal(first, other);
 	free(first);
@@ -251,8 +181,8 @@ static void test_same_seed_same_particles(void **state)
 static void test_renderer_killed_simulation_goes_on(void **state)
 {
 	const char *name = test_name("particles-renderer-killed");
-	struct child sim = start("particle_sim", "--segment", name, "--renderers", "1", "--frames",
-				 "60", NULL);
+	struct child sim = example_start("particle_sim", "--segment", name, "--renderers", "1",
+					 "--frames", "60", NULL);
 	char directory[64];
 	struct child renderer;
 
@@ -260,8 +190,8 @@ static void test_renderer_killed_simulation_goes_on(void **state)
 	make_directory(directory);
 	renderer = start_renderer(name, directory);
 	test_sleep_ms(300);
-	kill_child(renderer);
-	expect_success(sim, SIM_PASS, NULL);
+	example_kill(renderer);
+	example_expect_success(sim, SIM_PASS, NULL);
 	assert_int_equal(test_shm_leftovers(name), 0);
 	assert_true(take_pictures(directory, 320, 180) <= 5);
 }
@@ -270,59 +200,40 @@ static void test_renderer_killed_simulation_goes_on(void **state)
 static void test_simulation_killed_renderer_notices(void **state)
 {
 	const char *name = test_name("particles-sim-killed");
-	struct child sim = start("particle_sim", "--segment", name, "--renderers", "1", "--frames",
-				 "100000", NULL);
+	struct child sim = example_start("particle_sim", "--segment", name, "--renderers", "1",
+					 "--frames", "100000", NULL);
 	char directory[64];
 	struct child renderer;
 
 	(void)state;
 	make_directory(directory);
-	renderer = start("particle_renderer", "--segment", name, "--out", directory, "--frames",
-			 "100000", "--width", "320", "--height", "180", NULL);
+	renderer = example_start("particle_renderer", "--segment", name, "--out", directory,
+				 "--frames", "100000", "--width", "320", "--height", "180", NULL);
 	test_sleep_ms(300);
-	kill_child(sim);
-	sim = start("particle_sim", "--segment", name, "--frames", "10", NULL);
-	assert_int_equal(finish(renderer, NULL), 1);
-	expect_success(sim, SIM_PASS, NULL);
+	example_kill(sim);
+	sim = example_start("particle_sim", "--segment", name, "--frames", "10", NULL);
+	assert_int_equal(example_finish(renderer, NULL), 1);
+	example_expect_success(sim, SIM_PASS, NULL);
 	assert_int_equal(test_shm_leftovers(name), 0);
 	take_pictures(directory, 320, 180);
-}
-
-/* Runs @program with one argument; its output must contain @expected. */
-static void expect_answer(const char *program, const char *argument, int expected_status,
-			  const char *expected)
-{
-	const char *argv[] = { program, argument, NULL };
-	char path[4096];
-	char *text;
-	int status;
-
-	snprintf(path, sizeof(path), "%s/particles/%s", getenv("SHMKIT_EXAMPLES"), program);
-	text = test_run(path, argv, &status, TIMEOUT_MS);
-	assert_non_null(text);
-	if (status != expected_status || strstr(text, expected) == NULL)
-		print_error("%s %s: expected '%s', status %d, printed:\n%s", program, argument,
-			    expected, status, text);
-	assert_int_equal(status, expected_status);
-	assert_non_null(strstr(text, expected));
-	free(text);
 }
 
 static void test_wrong_usage_is_explained(void **state)
 {
 	(void)state;
-	expect_answer("particle_sim", "--help", 0, "Usage: particle_sim");
-	expect_answer("particle_renderer", "--help", 0, "Usage: particle_renderer");
-	expect_answer("particle_sim", "--frames=0", 2, "--frames '0': too small");
-	expect_answer("particle_renderer", "--width=wide", 2, "--width 'wide': invalid");
-	expect_answer("particle_renderer", "surplus", 2, "unexpected argument 'surplus'");
-	expect_answer("particle_renderer", "--out=/no/such/directory", 1, "/no/such/directory");
+	example_expect_answer("particle_sim", "--help", 0, "Usage: particle_sim");
+	example_expect_answer("particle_renderer", "--help", 0, "Usage: particle_renderer");
+	example_expect_answer("particle_sim", "--frames=0", 2, "--frames '0': too small");
+	example_expect_answer("particle_renderer", "--width=wide", 2, "--width 'wide': invalid");
+	example_expect_answer("particle_renderer", "surplus", 2, "unexpected argument 'surplus'");
+	example_expect_answer("particle_renderer", "--out=/no/such/directory", 1,
+			      "/no/such/directory");
 	setenv("MAX_PARTICLES", "", 1);
-	expect_answer("particle_sim", "--frames=1", 2, "MAX_PARTICLES '': invalid");
+	example_expect_answer("particle_sim", "--frames=1", 2, "MAX_PARTICLES '': invalid");
 	setenv("MAX_PARTICLES", "-1", 1);
-	expect_answer("particle_sim", "--frames=1", 2, "MAX_PARTICLES '-1': too small");
+	example_expect_answer("particle_sim", "--frames=1", 2, "MAX_PARTICLES '-1': too small");
 	setenv("MAX_PARTICLES", "10000x", 1);
-	expect_answer("particle_sim", "--frames=1", 2, "MAX_PARTICLES '10000x': invalid");
+	example_expect_answer("particle_sim", "--frames=1", 2, "MAX_PARTICLES '10000x': invalid");
 	unsetenv("MAX_PARTICLES");
 }
 

@@ -5,108 +5,47 @@
  * by account. Each window between taking a message and acknowledging it is hit once, with what must
  * follow from it; then consumers are killed at random; then everybody, and all go on.
  */
-#include "support.h"
+#include "example.h"
 
 #include <signal.h>
-#include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <shmkit.h>
 
-#define CONSUMERS  2
-#define TIMEOUT_MS 20000
+const char *const example_name = "resilient_queue";
 
-struct child {
-	pid_t pid;
-	int output;
-};
+#define CONSUMERS 2
 
-/* start(program, argument, ..., NULL) */
-static struct child start(const char *program, ...)
-{
-	const char *argv[16] = { program };
-	struct child child;
-	char path[4096];
-	va_list arguments;
-	int count = 0;
-
-	va_start(arguments, program);
-	while (argv[count] != NULL && count < 14)
-		argv[++count] = va_arg(arguments, const char *);
-	va_end(arguments);
-	snprintf(path, sizeof(path), "%s/resilient_queue/%s", getenv("SHMKIT_EXAMPLES"), program);
-	child.pid = test_spawn(path, argv, &child.output);
-	assert_true(child.pid > 0);
-	return child;
-}
-
-/* The exit status; what it has printed is in *ret_text, to be freed, unless NULL. */
-static int finish(struct child child, char **ret_text)
-{
-	char *text = test_read_all(child.output, TIMEOUT_MS);
-	int status = test_wait_exit(child.pid, TIMEOUT_MS);
-
-	close(child.output);
-	assert_non_null(text);
-	if (ret_text != NULL)
-		*ret_text = text;
-	else
-		free(text);
-	return status;
-}
-
+/* It may have ended before. */
 static void stop(struct child child)
 {
 	kill(child.pid, SIGKILL);
-	finish(child, NULL);
-}
-
-static bool is_running(pid_t pid)
-{
-	siginfo_t info = { 0 };
-
-	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
-}
-
-static long number_before(const char *text, const char *words)
-{
-	const char *at = strstr(text, words);
-
-	assert_non_null(at);
-	while (at > text && at[-1] >= '0' && at[-1] <= '9')
-		at--;
-	return strtol(at, NULL, 10);
+	example_finish(child, NULL);
 }
 
 static char *expect_exact(struct child producer)
 {
 	char *text;
-	int status = finish(producer, &text);
 
-	if (status != 0)
-		print_error("the producer said:\n%s", text);
-	assert_int_equal(status, 0);
-	assert_non_null(strstr(text, "the ledger is exact: each message took effect once"));
+	example_expect_success(producer, "the ledger is exact: each message took effect once",
+			       &text);
 	return text;
 }
 
 static void test_producer_first_ledger_exact(void **state)
 {
 	const char *name = test_name("resilient-producer-first");
-	struct child producer = start("resilient_producer", "--segment", name, NULL);
-	struct child consumer = start("resilient_consumer", "--segment", name, NULL);
+	struct child producer = example_start("resilient_producer", "--segment", name, NULL);
+	struct child consumer = example_start("resilient_consumer", "--segment", name, NULL);
 	char *text;
 
 	(void)state;
 	text = expect_exact(producer);
-	assert_int_equal(number_before(text, " redelivered"), 0);
+	assert_int_equal(example_number_before(text, " redelivered"), 0);
 	free(text);
-	assert_int_equal(finish(consumer, &text), 0);
-	assert_int_equal(number_before(text, " messages taken"), 20000);
+	assert_int_equal(example_finish(consumer, &text), 0);
+	assert_int_equal(example_number_before(text, " messages taken"), 20000);
 	free(text);
 	assert_int_equal(test_shm_leftovers(name), 0);
 }
@@ -118,32 +57,34 @@ static void test_consumers_first_ledger_exact(void **state)
 
 	(void)state;
 	for (int i = 0; i < CONSUMERS; i++)
-		consumers[i] = start("resilient_consumer", "--segment", name, NULL);
-	free(expect_exact(start("resilient_producer", "--segment", name, NULL)));
+		consumers[i] = example_start("resilient_consumer", "--segment", name, NULL);
+	free(expect_exact(example_start("resilient_producer", "--segment", name, NULL)));
 	for (int i = 0; i < CONSUMERS; i++)
-		assert_int_equal(finish(consumers[i], NULL), 0);
+		assert_int_equal(example_finish(consumers[i], NULL), 0);
 	assert_int_equal(test_shm_leftovers(name), 0);
 }
 
 /* @duplicates: is the message that comes back a duplicate? @completed: is an intent left behind? */
-static void kill_one_at(const char *point, long duplicates, long completed)
+static void kill_one_at(const char *point, unsigned long long duplicates,
+			unsigned long long completed)
 {
 	const char *name = test_name(point);
-	struct child producer = start("resilient_producer", "--segment", name, "--count", "500", NULL);
-	struct child victim = start("resilient_consumer", "--segment", name, "--crash-after", "50",
-				    "--crash-at", point, NULL);
+	struct child producer =
+		example_start("resilient_producer", "--segment", name, "--count", "500", NULL);
+	struct child victim = example_start("resilient_consumer", "--segment", name,
+					    "--crash-after", "50", "--crash-at", point, NULL);
 	struct child other;
 	char *text;
 
-	assert_int_equal(finish(victim, NULL), -SIGKILL);
-	other = start("resilient_consumer", "--segment", name, NULL);
+	assert_int_equal(example_finish(victim, NULL), -SIGKILL);
+	other = example_start("resilient_consumer", "--segment", name, NULL);
 	text = expect_exact(producer);
-	assert_int_equal(number_before(text, " redelivered"), 1);
-	assert_int_equal(number_before(text, " recognised"), duplicates);
+	assert_int_equal(example_number_before(text, " redelivered"), 1);
+	assert_int_equal(example_number_before(text, " recognised"), duplicates);
 	free(text);
-	assert_int_equal(finish(other, &text), 0);
-	assert_int_equal(number_before(text, " of them again"), 1);
-	assert_int_equal(number_before(text, " intents"), completed);
+	assert_int_equal(example_finish(other, &text), 0);
+	assert_int_equal(example_number_before(text, " of them again"), 1);
+	assert_int_equal(example_number_before(text, " intents"), completed);
 	free(text);
 	assert_int_equal(test_shm_leftovers(name), 0);
 }
@@ -174,14 +115,14 @@ static void test_consumer_killed_before_ack_duplicate_recognised(void **state)
 
 static struct child start_consumer(const char *name)
 {
-	return start("resilient_consumer", "--segment", name, "--timeout", "10", NULL);
+	return example_start("resilient_consumer", "--segment", name, "--timeout", "10", NULL);
 }
 
 static void test_consumers_killed_again_and_again_ledger_exact(void **state)
 {
 	const char *name = test_name("resilient-again");
-	struct child producer = start("resilient_producer", "--segment", name, "--count", "1000000",
-				      "--rounds", "10", NULL);
+	struct child producer = example_start("resilient_producer", "--segment", name, "--count",
+					      "1000000", "--rounds", "10", NULL);
 	uint64_t end_ns = test_now_ns() + UINT64_C(5000000000);
 	struct child consumers[CONSUMERS];
 	int kills = 0;
@@ -190,17 +131,18 @@ static void test_consumers_killed_again_and_again_ledger_exact(void **state)
 	(void)state;
 	for (int i = 0; i < CONSUMERS; i++)
 		consumers[i] = start_consumer(name);
-	while (is_running(producer.pid) && test_now_ns() < end_ns) {
+	while (example_is_running(producer) && test_now_ns() < end_ns) {
 		uint64_t i = test_random_below(CONSUMERS);
 
 		test_sleep_ms((int)test_random_below(12));
 		kill(consumers[i].pid, SIGKILL);
-		kills += finish(consumers[i], NULL) == -SIGKILL;
+		kills += example_finish(consumers[i], NULL) == -SIGKILL;
 		consumers[i] = start_consumer(name);
 	}
 	text = expect_exact(producer);
-	print_message("%d consumers killed, %ld messages redelivered, %ld recognised\n", kills,
-		      number_before(text, " redelivered"), number_before(text, " recognised"));
+	print_message("%d consumers killed, %llu messages redelivered, %llu recognised\n", kills,
+		      example_number_before(text, " redelivered"),
+		      example_number_before(text, " recognised"));
 	free(text);
 	assert_true(kills > 0);
 	/* One that came too late waits for another producer. It holds nothing. */
@@ -220,58 +162,44 @@ static void test_everybody_killed_all_go_on(void **state)
 
 	(void)state;
 	for (int round = 0; round < 8; round++) {
-		producer = start("resilient_producer", "--segment", name, "--count", "1000000",
-				 "--rounds", "10", NULL);
+		producer = example_start("resilient_producer", "--segment", name, "--count",
+					 "1000000", "--rounds", "10", NULL);
 		for (int i = 0; i < CONSUMERS; i++)
 			consumers[i] = start_consumer(name);
 		test_sleep_ms(20 + (int)test_random_below(60));
 		kill(producer.pid, SIGKILL);
 		for (int i = 0; i < CONSUMERS; i++)
 			stop(consumers[i]);
-		finish(producer, &text);
+		example_finish(producer, &text);
 		goings_on += strstr(text, "going on with message") != NULL;
 		free(text);
 	}
 	assert_true(goings_on > 0);
-	producer = start("resilient_producer", "--segment", name, "--count", "1000000",
-			 "--rounds", "10", NULL);
+	producer = example_start("resilient_producer", "--segment", name, "--count", "1000000",
+				 "--rounds", "10", NULL);
 	for (int i = 0; i < CONSUMERS; i++)
 		consumers[i] = start_consumer(name);
 	text = expect_exact(producer);
 	assert_non_null(strstr(text, "going on with message"));
 	free(text);
 	for (int i = 0; i < CONSUMERS; i++)
-		assert_int_equal(finish(consumers[i], NULL), 0);
+		assert_int_equal(example_finish(consumers[i], NULL), 0);
 	assert_int_equal(test_shm_leftovers(name), 0);
-}
-
-static void expect_answer(const char *program, const char *argument, int expected_status,
-			  const char *expected)
-{
-	const char *argv[] = { program, argument, NULL };
-	char path[4096];
-	char *text;
-	int status;
-
-	snprintf(path, sizeof(path), "%s/resilient_queue/%s", getenv("SHMKIT_EXAMPLES"), program);
-	text = test_run(path, argv, &status, TIMEOUT_MS);
-	assert_non_null(text);
-	assert_int_equal(status, expected_status);
-	assert_non_null(strstr(text, expected));
-	free(text);
 }
 
 static void test_wrong_usage_is_explained(void **state)
 {
 	(void)state;
-	expect_answer("resilient_producer", "--help", 0, "Usage: resilient_producer");
-	expect_answer("resilient_consumer", "--help", 0, "Usage: resilient_consumer");
-	expect_answer("resilient_producer", "--count=0", 2, "--count 0: too small");
-	expect_answer("resilient_producer", "--count=2000000", 2, "too large");
-	expect_answer("resilient_consumer", "--timeout=soon", 2, "--timeout soon: invalid");
-	expect_answer("resilient_consumer", "--crash-at=dusk", 2, "not one of taken, intended");
-	expect_answer("resilient_consumer", "--no-such-option", 2, "Usage: resilient_consumer");
-	expect_answer("resilient_producer", "surplus", 2, "unexpected argument 'surplus'");
+	example_expect_answer("resilient_producer", "--help", 0, "Usage: resilient_producer");
+	example_expect_answer("resilient_consumer", "--help", 0, "Usage: resilient_consumer");
+	example_expect_answer("resilient_producer", "--count=0", 2, "--count 0: too small");
+	example_expect_answer("resilient_producer", "--count=2000000", 2, "too large");
+	example_expect_answer("resilient_consumer", "--timeout=soon", 2, "--timeout soon: invalid");
+	example_expect_answer("resilient_consumer", "--crash-at=dusk", 2,
+			      "not one of taken, intended");
+	example_expect_answer("resilient_consumer", "--no-such-option", 2,
+			      "Usage: resilient_consumer");
+	example_expect_answer("resilient_producer", "surplus", 2, "unexpected argument 'surplus'");
 }
 
 int main(void)

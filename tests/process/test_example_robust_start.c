@@ -5,62 +5,30 @@
  * exit with 0 if so; here that is checked a second time from what they print. In their way: peers
  * killed at chosen points, segments left over, damaged, of a newer format, files that are none.
  */
-#include "support.h"
+#include "example.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <shmkit.h>
 
+const char *const example_name = "robust_start";
+
 #define MAX_CHILDREN 16
-#define TIMEOUT_MS   20000
 
 /* Offsets in the header of a segment, see doc/format.md. */
 #define HEADER_FEATURES_INCOMPAT 16
 #define HEADER_INNER_PART        48
 
-struct child {
-	pid_t pid;
-	int output;
-};
-
-static const char *program_path(void)
-{
-	static char path[4096];
-
-	snprintf(path, sizeof(path), "%s/robust_start/robust_start", getenv("SHMKIT_EXAMPLES"));
-	return path;
-}
-
 /* One more option; NULL for none. */
 static struct child start(const char *name, const char *count, const char *option)
 {
-	const char *argv[] = { "robust_start", "--segment", name, "--count", count, option, NULL };
-	struct child child;
-
-	child.pid = test_spawn(program_path(), argv, &child.output);
-	assert_true(child.pid > 0);
-	return child;
-}
-
-static char *finish(struct child child, int expected_status)
-{
-	char *text = test_read_all(child.output, TIMEOUT_MS);
-	int status = test_wait_exit(child.pid, TIMEOUT_MS);
-
-	close(child.output);
-	assert_non_null(text);
-	if (status != expected_status)
-		print_error("status %d after:\n%s", status, text);
-	assert_int_equal(status, expected_status);
-	return text;
+	return example_start("robust_start", "--segment", name, "--count", count, option, NULL);
 }
 
 static int count_of(const char *text, const char *words)
@@ -83,8 +51,9 @@ static struct said finish_all(const struct child *children, int count)
 	struct said said = { 0 };
 
 	for (int i = 0; i < count; i++) {
-		char *text = finish(children[i], 0);
+		char *text;
 
+		example_expect_success(children[i], NULL, &text);
 		said.created += count_of(text, ": created the segment");
 		said.joined += count_of(text, ": joined the segment");
 		said.replaced_left_over += count_of(text, ": replaced a segment left over");
@@ -138,7 +107,7 @@ static void kill_among_others(const char *crash_option)
 		assert_true(said.created + said.replaced_left_over <= 1);
 		assert_true(said.initialised + said.took_over <= 1);
 		for (int i = 0; i < 2; i++)
-			free(finish(victims[i], -SIGKILL));
+			assert_int_equal(example_finish(victims[i], NULL), -SIGKILL);
 		/* A victim may have come last, with nobody there to clean up after it. */
 		result = shmkit_segment_unlink(name);
 		assert_true(result == 0 || result == -ENOENT);
@@ -169,12 +138,13 @@ static void test_initialiser_killed_next_takes_over(void **state)
 {
 	const char *name = test_name("robust-take-over");
 	struct shmkit_segment *segment;
-	struct child children[3];
+	struct child victim, children[3];
 	struct said said;
 
 	(void)state;
 	assert_int_equal(shmkit_segment_create(name, 256 * 1024, NULL, &segment), 0);
-	free(finish(start(name, "3", "--crash-at=initialising"), -SIGKILL));
+	victim = start(name, "3", "--crash-at=initialising");
+	assert_int_equal(example_finish(victim, NULL), -SIGKILL);
 	for (int i = 0; i < 3; i++)
 		children[i] = start(name, "3", NULL);
 	said = finish_all(children, 3);
@@ -200,10 +170,8 @@ static void leave_over(const char *name)
 	assert_int_equal(shmkit_atomic_u32_open(segment, "checked_in", &checked_in), 0);
 	for (uint32_t here; (here = shmkit_atomic_u32_load(checked_in)) < 2;)
 		assert_int_equal(shmkit_atomic_u32_wait(checked_in, here, 10000000000), 0);
-	for (int i = 0; i < 2; i++) {
-		kill(children[i].pid, SIGKILL);
-		free(finish(children[i], -SIGKILL));
-	}
+	for (int i = 0; i < 2; i++)
+		example_kill(children[i]);
 	shmkit_atomic_u32_close(checked_in);
 	shmkit_segment_close(segment);
 	assert_int_equal(test_shm_leftovers(name), 1);
@@ -278,15 +246,7 @@ static void test_damaged_segment_is_replaced(void **state)
 
 static char *run(const char *name, const char *option, int expected_status)
 {
-	const char *argv[] = { "robust_start", "--segment", name, option, NULL };
-	int status;
-	char *text = test_run(program_path(), argv, &status, TIMEOUT_MS);
-
-	assert_non_null(text);
-	if (status != expected_status)
-		print_error("status %d after:\n%s", status, text);
-	assert_int_equal(status, expected_status);
-	return text;
+	return example_run(expected_status, "robust_start", "--segment", name, option, NULL);
 }
 
 static void test_newer_segment_is_refused(void **state)
