@@ -37,8 +37,8 @@ extern "C" {
  * forked child that could not join, what would write changes nothing and returns the value that is
  * there; compare_exchange() then returns 0 even when *expected is that value, so that a loop around
  * it must look at something else to end. After the structure was removed, handles still open on it
- * read and write a value that only they can see. A NULL handle reads as 0 and takes no value. In
- * all these cases but the removal shmkit_last_error() says so.
+ * read as 0 and take no value; so does a NULL handle. In all these cases shmkit_last_error() says
+ * so.
  */
 
 /* ---- u32 ------------------------------------------------------------------------------------ */

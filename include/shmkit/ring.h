@@ -30,9 +30,10 @@ extern "C" {
  *
  * A ring has two ends. Without SHMKIT_RING_MULTI_PRODUCER one thread of one process pushes: the
  * first push takes the role, the closing of the handle or the death of the process gives it back,
- * and until then a push through another segment handle is -EBUSY. SHMKIT_RING_MULTI_CONSUMER is the
- * same for pops. With the flag the role is held for the length of a call: calls of others wait for
- * it, and are -EBUSY when a process that is stopped has held it for 50 ms. The dead hold no role.
+ * and until then a push through another segment handle is -EBUSY. With the flag the role is held
+ * for the length of a push: pushes of others wait for it, and are -EBUSY when a process has held it
+ * for 50 ms, be it stopped or copying that long. Pops have a role in the same way, but with
+ * SHMKIT_RING_MULTI_CONSUMER they have none: they are lock-free. The dead hold no role.
  */
 
 /**
@@ -267,8 +268,9 @@ SHMKIT_API int64_t shmkit_ring_push_bulk_wait(struct shmkit_ring *ring, const vo
  *
  * Context: As shmkit_ring_push().
  * Ordering: As shmkit_ring_push_bulk().
- * Crash: The caller's death leaves all that goes in absent or all of it whole. Elements it was to
- *        overwrite may be gone in either case, and are counted in shmkit_ring_total_dropped().
+ * Crash: The caller's death leaves what goes in absent or whole, the last up to capacity of it as
+ *        one. Elements it was to overwrite may be gone in either case, and are counted in
+ *        shmkit_ring_total_dropped().
  * Return: How many were dropped that nobody had popped, 0 or more. -ESHUTDOWN; -EBUSY another, who
  *         is alive, has the producer's role; -EROFS; -EINVAL; -ESTALE; -EBADMSG; -ECHILD.
  * Since: 1.0
@@ -283,8 +285,7 @@ SHMKIT_API int64_t shmkit_ring_push_overwrite(struct shmkit_ring *ring, const vo
  * @ring: Open handle.
  * @ret_element: element_size bytes of the caller's.
  *
- * Context: The consumer's thread, or any with SHMKIT_RING_MULTI_CONSUMER; does not wait, except
- *          then for another pop.
+ * Context: The consumer's thread, or any with SHMKIT_RING_MULTI_CONSUMER; does not wait.
  * Ordering: Acquire; pairs with the push of this element.
  * Crash: The caller's death inside the call leaves the element there for the next consumer, or
  *        taken off; others can take its role.
@@ -305,8 +306,9 @@ SHMKIT_API int shmkit_ring_pop(struct shmkit_ring *ring, void *ret_element);
  * Ordering: Acquire; pairs with the pushes of these elements.
  * Crash: The caller's death inside the call leaves all of them there for the next consumer, or all
  *        of them taken off; others can take its role.
- * Return: How many came out, 0 to count; 0 when empty. -ESHUTDOWN at the end of the stream; -EBUSY
- *         another, who is alive, has the consumer's role; -EROFS; -EINVAL; -ESTALE; -EBADMSG;
+ * Return: How many came out, 0 to count; 0 when empty, and fewer than are there, or 0, while a
+ *         producer overwrites them. -ESHUTDOWN at the end of the stream; -EBUSY another, who is
+ *         alive, has the consumer's role; -EROFS; -EINVAL; -ESTALE; -EBADMSG;
  *         -ECHILD.
  * Since: 1.0
  */

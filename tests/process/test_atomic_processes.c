@@ -177,7 +177,8 @@ static int answer(void *arg)
 /* A wake-up lost costs a slice of 50 ms; of 500 pairs hardly one may be. */
 static void test_wait_between_processes_no_wake_lost(void **state)
 {
-	struct shmkit_atomic_u64 *ask = make_u64("ask", UINT64_C(1) << 40), *reply = make_u64("answer", 0);
+	struct shmkit_atomic_u64 *ask = make_u64("ask", UINT64_C(1) << 40),
+				 *reply = make_u64("answer", 0);
 	pid_t child = test_fork(answer, NULL);
 	uint64_t start = test_now_ns();
 

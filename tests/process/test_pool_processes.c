@@ -39,7 +39,9 @@ static int make_pool_of(uint64_t capacity)
 
 	snprintf(segment_name, sizeof(segment_name), "%s", test_name("poolproc"));
 	result = shmkit_segment_create(segment_name, 1 << 20, NULL, &segment);
-	return result ? result : shmkit_pool_create(segment, "p", sizeof(struct object), capacity, NULL, &pool);
+	return result ? result
+		      : shmkit_pool_create(segment, "p", sizeof(struct object), capacity, NULL,
+					   &pool);
 }
 
 static int make_pool(void **state)
@@ -229,7 +231,7 @@ static int acquire_release(void *arg)
 			return LOST;
 }
 
-/* The only slot, the only other process: what it left is had again without being asked to repair. */
+/* The only slot, the only other process: what it left is had again, though nobody repairs. */
 static void test_kill_single_slot_had_again(void **state)
 {
 	(void)state;
@@ -242,7 +244,7 @@ static void test_kill_single_slot_had_again(void **state)
 		kill(worker, SIGKILL);
 		assert_int_equal(test_wait_exit(worker, WAIT_MS), -SIGKILL);
 		start = test_now_ns();
-		/* an object of the dead stays until it is reclaimed, anything else comes back alone */
+		/* an object of the dead is to be reclaimed, anything else comes back */
 		while ((result = shmkit_pool_acquire(pool, &handle)) == -EAGAIN &&
 		       test_now_ns() - start < UINT64_C(10000000000))
 			if (shmkit_pool_size(pool) == 1)
@@ -276,7 +278,8 @@ static int fill_and_release(void *arg)
 			words[i] = handle;
 		shmkit_atomic_u64_store(current, handle);
 		if (test_random() % 2)
-			usleep((unsigned)test_random_below(100));   /* time for a whole copy, or not */
+			usleep((unsigned)test_random_below(
+				100)); /* time for a whole copy, or not */
 		if (shmkit_pool_release(own, handle) != 0)
 			return LOST;
 	}
@@ -306,8 +309,8 @@ static void test_read_released_meanwhile_whole_or_estale(void **state)
 		stale += result != 0;
 		for (size_t i = 0; i < LARGE / 8 && result == 0; i++)
 			if (words[i] != handle)
-				fail_msg("word %zu is 0x%llx, not 0x%llx", i, (unsigned long long)words[i],
-					 (unsigned long long)handle);
+				fail_msg("word %zu is 0x%llx, not 0x%llx", i,
+					 (unsigned long long)words[i], (unsigned long long)handle);
 	}
 	kill(child, SIGKILL);
 	assert_int_equal(test_wait_exit(child, WAIT_MS), -SIGKILL);
@@ -333,7 +336,8 @@ static int hold(void *arg)
 		uint64_t handle = acquire(own);
 
 		strcpy(shmkit_pool_get(own, handle), "from a child");
-		assert_int_equal(write(asked->to_parent[1], &handle, sizeof(handle)), sizeof(handle));
+		assert_int_equal(write(asked->to_parent[1], &handle, sizeof(handle)),
+				 sizeof(handle));
 	}
 	pause();
 	return BAD_RESULT;

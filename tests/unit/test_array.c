@@ -37,7 +37,8 @@ static struct shmkit_array *make_array(const char *name, uint32_t element_size, 
 {
 	struct shmkit_array *array = NULL;
 
-	assert_int_equal(shmkit_array_create(segment, name, element_size, capacity, NULL, &array), 0);
+	assert_int_equal(shmkit_array_create(segment, name, element_size, capacity, NULL, &array),
+			 0);
 	return array;
 }
 
@@ -63,7 +64,8 @@ static void test_create_bad_argument_einval(void **state)
 	assert_int_equal(shmkit_array_create(segment, NULL, 8, 4, NULL, &array), -EINVAL);
 	assert_int_equal(shmkit_array_create(segment, "a", 8, 4, NULL, NULL), -EINVAL);
 	assert_int_equal(shmkit_array_create(segment, "a", 0, 4, NULL, &array), -EINVAL);
-	assert_int_equal(shmkit_array_create(segment, "a", (1u << 30) + 1, 4, NULL, &array), -EINVAL);
+	assert_int_equal(shmkit_array_create(segment, "a", (1u << 30) + 1, 4, NULL, &array),
+			 -EINVAL);
 	assert_int_equal(shmkit_array_create(segment, "a", 8, 0, NULL, &array), -EINVAL);
 	assert_non_null(strstr(shmkit_last_error(), "0 elements"));
 	options.flags = 1;
@@ -80,7 +82,8 @@ static void test_create_alignment_not_dividing_size_einval(void **state)
 	(void)state;
 	assert_int_equal(shmkit_array_create(segment, "a", 24, 4, &options, &array), -EINVAL);
 	assert_non_null(strstr(shmkit_last_error(), "must divide element_size"));
-	assert_int_equal(shmkit_object_footprint(SHMKIT_KIND_ARRAY, 24, 4, &options, &size), -EINVAL);
+	assert_int_equal(shmkit_object_footprint(SHMKIT_KIND_ARRAY, 24, 4, &options, &size),
+			 -EINVAL);
 	assert_int_equal(size, 4711);
 	assert_ptr_equal(array, UNTOUCHED);
 	assert_int_equal(shmkit_segment_find(segment, "a", NULL), -ENOENT);
@@ -92,8 +95,11 @@ static void test_create_too_large_enospc(void **state)
 
 	(void)state;
 	assert_int_equal(shmkit_array_create(segment, "a", 1024, 1024, NULL, &array), -ENOSPC);
-	assert_int_equal(shmkit_array_create(segment, "a", 1 << 30, UINT64_MAX, NULL, &array), -ENOSPC);
-	assert_int_equal(shmkit_array_create(segment, "a", 1 << 30, UINT64_C(1) << 34, NULL, &array), -ENOSPC);
+	assert_int_equal(shmkit_array_create(segment, "a", 1 << 30, UINT64_MAX, NULL, &array),
+			 -ENOSPC);
+	assert_int_equal(
+		shmkit_array_create(segment, "a", 1 << 30, UINT64_C(1) << 34, NULL, &array),
+		-ENOSPC);
 	assert_ptr_equal(array, UNTOUCHED);
 }
 
@@ -131,8 +137,10 @@ static void test_open_wrong_eprototype(void **state)
 	(void)state;
 	assert_int_equal(shmkit_array_open(segment, "none", 8, &other), -ENOENT);
 	assert_int_equal(shmkit_array_open(segment, "a", 4, &other), -EPROTOTYPE);
-	assert_int_equal(shmkit_array_open_or_create(segment, "a", 8, 5, NULL, &other), -EPROTOTYPE);
-	assert_int_equal(shmkit_array_open_or_create(segment, "a", 16, 4, NULL, &other), -EPROTOTYPE);
+	assert_int_equal(shmkit_array_open_or_create(segment, "a", 8, 5, NULL, &other),
+			 -EPROTOTYPE);
+	assert_int_equal(shmkit_array_open_or_create(segment, "a", 16, 4, NULL, &other),
+			 -EPROTOTYPE);
 	assert_int_equal(shmkit_atomic_u32_create(segment, "n", 0, &atomic), 0);
 	assert_int_equal(shmkit_array_open(segment, "n", 0, &other), -EPROTOTYPE);
 	assert_ptr_equal(other, UNTOUCHED);
@@ -242,15 +250,24 @@ static void test_read_write_out_of_range_erange(void **state)
 {
 	static const struct {
 		uint64_t first, count;
-	} wrong[] = { { 0, 5 }, { 4, 1 }, { 5, 0 }, { 3, 2 }, { UINT64_MAX, 1 }, { 1, UINT64_MAX },
-		      { UINT64_MAX, UINT64_MAX }, { UINT64_C(1) << 61, 1 }, { 0, UINT64_C(1) << 61 } };
+	} wrong[] = { { 0, 5 },
+		      { 4, 1 },
+		      { 5, 0 },
+		      { 3, 2 },
+		      { UINT64_MAX, 1 },
+		      { 1, UINT64_MAX },
+		      { UINT64_MAX, UINT64_MAX },
+		      { UINT64_C(1) << 61, 1 },
+		      { 0, UINT64_C(1) << 61 } };
 	struct shmkit_array *array = make_array("a", 8, 4);
 	uint64_t bytes[4] = { 7, 7, 7, 7 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-		assert_int_equal(shmkit_array_read(array, wrong[i].first, wrong[i].count, bytes), -ERANGE);
-		assert_int_equal(shmkit_array_write(array, wrong[i].first, wrong[i].count, bytes), -ERANGE);
+		assert_int_equal(shmkit_array_read(array, wrong[i].first, wrong[i].count, bytes),
+				 -ERANGE);
+		assert_int_equal(shmkit_array_write(array, wrong[i].first, wrong[i].count, bytes),
+				 -ERANGE);
 	}
 	assert_int_equal(bytes[0], 7);
 	assert_int_equal(*(uint64_t *)shmkit_array_at(array, 3), 0);

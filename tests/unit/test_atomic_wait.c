@@ -145,7 +145,8 @@ static void on_alarm(int number)
 static void test_wait_signal_eintr(void **state)
 {
 	struct sigaction action = { .sa_handler = on_alarm }, before;
-	const struct itimerval soon = { { 0, 20000 }, { 0, 20000 } }, never = { { 0, 0 }, { 0, 0 } };
+	const struct itimerval soon = { { 0, 20000 }, { 0, 20000 } },
+			       never = { { 0, 0 }, { 0, 0 } };
 	struct shmkit_atomic_u32 *atomic = NULL;
 
 	(void)state;
@@ -239,10 +240,12 @@ static int write_removed_in_child(void *arg)
 
 	test_sleep_ms(100);
 	shmkit_atomic_u64_store(atomic, 666);
-	return shmkit_atomic_u64_exchange(atomic, 666) == 0 && shmkit_atomic_u64_load(atomic) == 0 ? 0 : 1;
+	return shmkit_atomic_u64_exchange(atomic, 666) == 0 && shmkit_atomic_u64_load(atomic) == 0
+		       ? 0
+		       : 1;
 }
 
-/* A child whose parent removed and closed the atomic before the child joined: its place is another's. */
+/* The parent removed and closed the atomic before its child joined: the place is another's. */
 static void test_store_removed_forked_child_spares_the_next(void **state)
 {
 	struct shmkit_atomic_u64 *atomic = NULL, *next = NULL;

@@ -96,7 +96,8 @@ static void test_create_too_large_enospc(void **state)
 
 	(void)state;
 	assert_int_equal(shmkit_pool_create(segment, "p", 1 << 20, 2, NULL, &pool), -ENOSPC);
-	assert_int_equal(shmkit_pool_create(segment, "p", 1u << 30, (1u << 28) - 1, NULL, &pool), -ENOSPC);
+	assert_int_equal(shmkit_pool_create(segment, "p", 1u << 30, (1u << 28) - 1, NULL, &pool),
+			 -ENOSPC);
 	assert_ptr_equal(pool, UNTOUCHED);
 }
 
@@ -176,7 +177,8 @@ static void test_create_any_shape_elements_apart(void **state)
 		struct shmkit_pool *pool = NULL;
 		uint8_t *end;
 
-		assert_int_equal(shmkit_pool_create(segment, "p", size, capacity, &options, &pool), 0);
+		assert_int_equal(shmkit_pool_create(segment, "p", size, capacity, &options, &pool),
+				 0);
 		end = pool->object.base + pool->object.shape.size;
 		for (uint64_t n = 0; n < capacity; n++)
 			memset(shmkit_pool_get(pool, acquire(pool)), (int)n + 1, size);

@@ -96,7 +96,8 @@ static void test_release_last_generation_retires_slot(void **state)
 	other = acquire(pool);
 	for (uint64_t slot = 0; slot < 2; slot++)
 		if (slot != shk_pool_slot(other))
-			pool->words[slot] = shk_pool_word(SHK_POOL_MAX_GENERATION - 2, SHK_SLOT_FREE, 0, 0);
+			pool->words[slot] =
+				shk_pool_word(SHK_POOL_MAX_GENERATION - 2, SHK_SLOT_FREE, 0, 0);
 	before = acquire(pool);
 	assert_int_equal(shk_pool_generation(before), SHK_POOL_MAX_GENERATION - 1);
 	release(pool, before);
@@ -170,7 +171,8 @@ static void test_recover_acquiring_dead_frees_slot(void **state)
 	pool->levels[0][0] |= UINT64_C(1) << shk_pool_slot(live);
 	pool->levels[1][0] = pool->levels[2][0] = 1;
 	/* a repair needs the dead to have had the pool open */
-	*shk_member_open_word(segment, dead.id, pool->object.entry) |= UINT64_C(1) << pool->object.entry % 64;
+	*shk_member_open_word(segment, dead.id, pool->object.entry) |= UINT64_C(1)
+								       << pool->object.entry % 64;
 	assert_int_equal(shmkit_pool_size(pool), 1);
 	assert_int_equal(shmkit_segment_check(segment), 0);
 	assert_int_equal(shmkit_segment_recover(segment, &report), 0);
@@ -277,7 +279,8 @@ static void test_acquire_release_random_hints_complete(void **state)
 
 		pool->next_scan_ns = UINT64_MAX;
 		for (int phase = 0; phase < 12; phase++) {
-			uint64_t want = phase % 2 ? test_random_below(capacities[c] + 1) : capacities[c];
+			uint64_t want =
+				phase % 2 ? test_random_below(capacities[c] + 1) : capacities[c];
 
 			if (phase == 11)
 				want = 0;
