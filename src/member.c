@@ -102,6 +102,15 @@ static int take_id(struct shmkit_segment *segment, uint32_t id, int fd)
 	result = shk_lock_write(fd, SHK_LOCK_MEMBER + id);
 	if (result)
 		return result;
+	/*
+	 * We may have stood still since the word was read: then the id may be LIVE and its member
+	 * dead, and what he announced is what tells where to repair. With the byte locked a FREE id
+	 * stays FREE.
+	 */
+	if (shk_load_acquire(&member->word) != word) {
+		shk_lock_drop(fd, SHK_LOCK_MEMBER + id);
+		return -EAGAIN;
+	}
 	page = mmap(NULL, LOCK_PAGE_SIZE, PROT_NONE, MAP_SHARED, fd, 0);
 	if (page == MAP_FAILED)
 		return -ENOMEM;
