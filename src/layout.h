@@ -160,7 +160,7 @@ struct shk_queue_shm {
 	uint32_t space_event;               /* event word: room, or shut down */
 	shk_u64  redo_set;                  /* counts REDO slots ever made */
 	shk_u64  redo_done;                 /* redo_set up to which no REDO slot is left */
-	uint32_t closing;                   /* a hint that tail may be closed: who frees a slot wakes consumers */
+	uint32_t closing;                   /* 1: was shut down once; who frees a slot wakes consumers */
 	uint8_t  reserved1[36];
 	shk_u64  tail;                      /* index word of the producers */
 	uint8_t  reserved2[120];

@@ -190,6 +190,28 @@ static int use_entry(struct shmkit_segment *segment, uint32_t entry)
 }
 
 /*
+ * After the last use: gives back what is left in this member's name, then says so. The mutex is
+ * held. object may be NULL when the structure was removed.
+ */
+static void stop_using(struct shmkit_segment *segment, uint32_t entry, struct shk_object *object)
+{
+	struct shmkit_recovery unwanted = { 0 };
+	struct shk_dead self = { .segment = segment, .id = segment->member_id,
+				 .word = segment->member_word, .report = &unwanted };
+
+	if (--segment->open_counts[entry] != 0)
+		return;
+	if (segment->read_only) {
+		shk_lock_drop(segment->fd, SHK_LOCK_ENTRY + entry);
+		return;
+	}
+	if (object && object->kind->repair)
+		object->kind->repair(object, &self);
+	SHK_POINT("object.given_back");
+	shk_member_announce(segment, entry, false);
+}
+
+/*
  * The repairer keeps the extent from being used again under its hands: it may stand still between
  * two stores. Like an opener it announces itself before it looks whether the entry is LIVE; one
  * who is no member yet does it as read-only openers do. A structure that was removed needs no
@@ -200,29 +222,26 @@ void shk_object_repair(const struct shk_dead *dead, uint32_t entry)
 	struct shmkit_segment *segment = dead->segment;
 	bool visitor = segment->member_id == SHK_NO_MEMBER;
 	struct shk_object object;
+	bool found;
 
 	if (visitor ? shk_lock_read(segment->fd, SHK_LOCK_ENTRY + entry) : use_entry(segment, entry))
 		return;
 	SHK_POINT("object.repairer_announced");
-	if (shk_object_borrow(segment, entry, &object) == 0 && object.kind->repair)
+	found = shk_object_borrow(segment, entry, &object) == 0;
+	if (found && object.kind->repair)
 		object.kind->repair(&object, dead);
 	if (visitor) {
 		shk_lock_drop(segment->fd, SHK_LOCK_ENTRY + entry);
 		return;
 	}
 	pthread_mutex_lock(&segment->mutex);
-	if (--segment->open_counts[entry] == 0)
-		shk_member_announce(segment, entry, false);
+	stop_using(segment, entry, found ? &object : NULL);
 	pthread_mutex_unlock(&segment->mutex);
 }
 
-/* After the last handle: gives back what is left in its name, then says so. */
 static void leave_entry(struct shk_object *object, bool joined)
 {
 	struct shmkit_segment *segment = object->segment;
-	struct shmkit_recovery unwanted = { 0 };
-	struct shk_dead self = { .segment = segment, .id = segment->member_id,
-				 .word = segment->member_word, .report = &unwanted };
 
 	if (!joined) {
 		/* a forked child, alone: a thread of its parent may have held the mutex */
@@ -230,16 +249,7 @@ static void leave_entry(struct shk_object *object, bool joined)
 		return;
 	}
 	pthread_mutex_lock(&segment->mutex);
-	if (--segment->open_counts[object->entry] == 0) {
-		if (segment->read_only) {
-			shk_lock_drop(segment->fd, SHK_LOCK_ENTRY + object->entry);
-		} else {
-			if (object->kind->repair)
-				object->kind->repair(object, &self);
-			SHK_POINT("object.given_back");
-			shk_member_announce(segment, object->entry, false);
-		}
-	}
+	stop_using(segment, object->entry, object);
 	pthread_mutex_unlock(&segment->mutex);
 }
 

@@ -152,6 +152,7 @@ static bool step_over_tomb(struct shmkit_queue *queue, uint64_t index, uint64_t 
 	/* Dies here: FREE at a newer turn, head still before it. Peers: step over it. */
 	SHK_POINT("queue.tomb.freed");
 	shk_cas_acq_rel(&queue->shm->head, index, shk_index_word(shk_step(queue, head, 1), 0, 0));
+	shk_event_signal(&queue->shm->space_event);
 	return true;
 }
 

@@ -86,9 +86,8 @@ struct shmkit_queue {
 	uint32_t stride;                    /* bytes from slot to slot */
 	uint32_t payload_offset;            /* bytes from a slot's word to its element */
 	uint32_t element_size;
-	uint32_t lease_epoch;               /* process epoch that held belongs to */
-	shk_u64 *held;                      /* a bit for each slot reserved or leased through this handle, */
-	                                    /* then, for each slot, the word it got then */
+	shk_u64 *held;                      /* per slot: the complement of the token last taken through */
+	                                    /* this handle; 0 none */
 	/* the last index words that this handle has finished: no need to look whether they are */
 	uint8_t pad0[64];
 	shk_u64 finished_tail;

@@ -124,6 +124,11 @@ static void take_census(const struct shmkit_queue *queue, struct census *ret_cen
 	census.head = shk_index_position(queue, shk_load_acquire(&queue->shm->head));
 	census.tail = shk_index_position(queue, shk_load_acquire(&queue->shm->tail));
 	held = shk_distance(queue, census.head, census.tail);
+	/* a TOMB that was freed, and head not moved over it */
+	census.tombs += held > 0 &&
+			shk_turn_ahead(queue,
+				       shk_slot_turn(shk_load_acquire(shk_slot(queue, census.head))),
+				       shk_turn(queue, census.head)) == 1;
 	for (uint64_t slot = 0; slot <= queue->mask; slot++) {
 		uint64_t word = shk_load_acquire(shk_slot(queue, slot));
 		unsigned phase = shk_slot_phase(word);
@@ -219,7 +224,7 @@ int shk_queue_check(struct shk_object *object)
 	uint64_t head, tail, word = 0;
 
 	shk_queue_bind(&queue, object);
-	for (uint64_t slot = 0, tries = 0; slot <= queue.mask;) {
+	for (uint64_t slot = 0, tries = 0, still = 0; slot <= queue.mask;) {
 		head = shk_load_acquire(&queue.shm->head);
 		tail = shk_load_acquire(&queue.shm->tail);
 		word = shk_load_acquire(shk_slot(&queue, slot));
@@ -228,13 +233,19 @@ int shk_queue_check(struct shk_object *object)
 		    is_possible(&queue, slot, word, shk_index_position(&queue, head),
 				shk_index_position(&queue, tail))) {
 			slot++;
-			tries = 0;
+			tries = still = 0;
+			continue;
+		}
+		/* a peer that does nothing but change this one */
+		if (tries++ > 100000) {
+			slot++;
+			tries = still = 0;
 			continue;
 		}
 		/* A queue in use moves between these loads; what stays wrong while nothing moves is. */
 		if (shk_load_acquire(&queue.shm->head) == head &&
 		    shk_load_acquire(&queue.shm->tail) == tail &&
-		    shk_load_acquire(shk_slot(&queue, slot)) == word && tries++ > 10)
+		    shk_load_acquire(shk_slot(&queue, slot)) == word && still++ > 10)
 			return shk_object_damaged(object, "slot %llu holds 0x%016llx with head at %llu and "
 						  "tail at %llu, which cannot be", (unsigned long long)slot,
 						  (unsigned long long)word,

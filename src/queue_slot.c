@@ -24,86 +24,69 @@ static unsigned token_attempts(uint64_t token)
 
 /* ---- what this handle holds, so that closing it can give it back ---- */
 
-static size_t bit_words(const struct shmkit_queue *queue)
-{
-	return (size_t)((queue->mask + 64) / 64);
-}
-
 /*
- * A bit for each slot, and behind the bits the word it was taken with: what another handle of the
- * process has settled, and perhaps taken again, is not this one's any more. Made when it is first
- * needed (memory that is not touched costs nothing); a forked child starts with none.
+ * The complement of the last token taken through this handle, per slot; 0 none. Never cleared: the
+ * word a token stands for occurs once, so that one that was settled (through whichever handle), or
+ * is a parent's, fits nothing any more.
  */
 static int need_held(struct shmkit_queue *queue)
 {
-	uint32_t epoch = queue->object.segment->epoch;
-	shk_u64 *held = __atomic_load_n(&queue->held, __ATOMIC_ACQUIRE);
+	shk_u64 *none = NULL, *fresh;
 
-	if (held && __atomic_load_n(&queue->lease_epoch, __ATOMIC_ACQUIRE) == epoch)
+	if (__atomic_load_n(&queue->held, __ATOMIC_ACQUIRE))
 		return 0;
-	if (held) {
-		/* forked: what is in it is the parent's; one thread is all there is yet */
-		memset(held, 0, bit_words(queue) * sizeof(*held));
-	} else {
-		shk_u64 *fresh = calloc(bit_words(queue) + (size_t)queue->mask + 1, sizeof(*fresh));
-
-		if (!fresh)
-			return shk_fail(-ENOMEM, "no memory to keep account of reserved and leased slots");
-		if (!__atomic_compare_exchange_n(&queue->held, &held, fresh, false, __ATOMIC_ACQ_REL,
-						 __ATOMIC_ACQUIRE))
-			free(fresh);
-	}
-	__atomic_store_n(&queue->lease_epoch, epoch, __ATOMIC_RELEASE);
+	fresh = calloc((size_t)queue->mask + 1, sizeof(*fresh));
+	if (!fresh)
+		return shk_fail(-ENOMEM, "no memory to keep account of reserved and leased slots");
+	if (!__atomic_compare_exchange_n(&queue->held, &none, fresh, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE))
+		free(fresh);                /* another thread was first */
 	return 0;
 }
 
-static void hold(struct shmkit_queue *queue, uint64_t position, uint64_t word)
+static void hold(struct shmkit_queue *queue, uint64_t position, uint64_t token)
 {
-	uint64_t slot = position & queue->mask;
-
-	/* private to the process; read when the handle is closed, and nobody else uses it */
-	__atomic_store_n(&queue->held[bit_words(queue) + slot], word, __ATOMIC_RELAXED);
-	__atomic_fetch_or(&queue->held[slot / 64], UINT64_C(1) << slot % 64, __ATOMIC_RELAXED);
-}
-
-static void let_go(struct shmkit_queue *queue, uint64_t position)
-{
-	uint64_t slot = position & queue->mask;
 	shk_u64 *held = __atomic_load_n(&queue->held, __ATOMIC_ACQUIRE);
 
-	if (held)
-		__atomic_fetch_and(&held[slot / 64], ~(UINT64_C(1) << slot % 64), __ATOMIC_RELAXED);
+	__atomic_store_n(&held[position & queue->mask], ~token, __ATOMIC_RELAXED);
 }
 
-/* word: what the slot was given; attempts 0: a reservation. */
-static void fill_slot(struct shmkit_queue *queue, uint64_t position, uint64_t word, unsigned attempts,
-		      struct shmkit_slot *ret_slot)
+static void fill_slot(struct shmkit_queue *queue, uint64_t position, unsigned attempts,
+		      unsigned deliveries, struct shmkit_slot *ret_slot)
 {
-	hold(queue, position, word);
+	uint64_t token = make_token(position, attempts, queue->object.segment->member_id);
+
+	hold(queue, position, token);
 	*ret_slot = (struct shmkit_slot){
 		.data = shk_payload(queue, position),
-		.token = make_token(position, attempts, queue->object.segment->member_id),
-		.deliveries = attempts < SHK_ATTEMPTS_WRAP ? attempts : SHK_ATTEMPTS_WRAP,
+		.token = token,
+		.deliveries = deliveries,
 		.element_size = queue->element_size,
 	};
+}
+
+static unsigned visible_deliveries(unsigned attempts)
+{
+	return attempts < SHK_ATTEMPTS_WRAP ? attempts : SHK_ATTEMPTS_WRAP;
 }
 
 /* ---- taking ---- */
 
 static int64_t reserve(struct shmkit_queue *queue, struct shmkit_slot *ret_slot)
 {
-	uint64_t position, index, word;
+	uint64_t position, index;
 	int64_t claimed = shk_queue_claim_tail(queue, 1, &position, &index);
 
 	if (claimed < 0)
 		return claimed;
-	word = shk_slot_word(shk_turn(queue, position), 1, SHK_CLAIM, queue->object.segment->member_id);
 	/* reserve:W release. Recorded at once: a reservation may last, peers must not. */
-	shk_store_release(shk_slot(queue, position), word);
+	shk_store_release(shk_slot(queue, position),
+			  shk_slot_word(shk_turn(queue, position), 1, SHK_CLAIM,
+					queue->object.segment->member_id));
 	/* Dies here: CLAIM(dead). Repair: TOMB. */
 	SHK_POINT("queue.reserve.recorded");
 	shk_store_relaxed(&queue->finished_tail, index);
-	fill_slot(queue, position, word, 0, ret_slot);
+	fill_slot(queue, position, 0, 0, ret_slot);
 	return 0;
 }
 
@@ -115,20 +98,22 @@ static int64_t lease(struct shmkit_queue *queue, struct shmkit_slot *ret_slot)
 
 	do {
 		if (shk_queue_redo_pending(queue) && shk_queue_take_redo(queue, &position, &word)) {
-			fill_slot(queue, position, word, shk_slot_aux(word) & SHK_ATTEMPTS_MASK, ret_slot);
+			unsigned attempts = shk_slot_aux(word) & SHK_ATTEMPTS_MASK;
+
+			fill_slot(queue, position, attempts, visible_deliveries(attempts), ret_slot);
 			return 0;
 		}
 		claimed = shk_queue_claim_head(queue, 1, &position, &index);
 	} while (claimed == 0);
 	if (claimed < 0)
 		return claimed;
-	word = shk_slot_word(shk_turn(queue, position), SHK_LEASE | 1, SHK_TAKEN, owner);
 	/* lease:W release. The attempt in it makes the word one of a kind. */
-	shk_store_release(shk_slot(queue, position), word);
+	shk_store_release(shk_slot(queue, position),
+			  shk_slot_word(shk_turn(queue, position), SHK_LEASE | 1, SHK_TAKEN, owner));
 	/* Dies here: TAKEN(dead). Repair: REDO. */
 	SHK_POINT("queue.lease.recorded");
 	shk_store_relaxed(&queue->finished_head, index);
-	fill_slot(queue, position, word, 1, ret_slot);
+	fill_slot(queue, position, 1, 1, ret_slot);
 	return 0;
 }
 
@@ -278,7 +263,6 @@ static int settle(struct shmkit_queue *queue, const struct shmkit_slot *slot, en
 					 "nacked before, or is of the other sort", what);
 	/* Dies here: settled. After a nack its repair raises redo_set. */
 	SHK_POINT("queue.settled");
-	let_go(queue, position);
 	tell(queue, outcome);
 	return (int)shk_object_leave(&queue->object, 0);
 }
@@ -303,26 +287,26 @@ int shmkit_queue_nack(struct shmkit_queue *queue, const struct shmkit_slot *slot
 	return settle(queue, slot, NACK, "shmkit_queue_nack");
 }
 
-/* One slot this handle still holds, if it does. */
-static void give_back_slot(struct shmkit_queue *queue, uint64_t slot)
+/* One slot this handle may still hold. */
+static void give_back_slot(struct shmkit_queue *queue, uint64_t token)
 {
-	uint64_t word = queue->held[bit_words(queue) + slot];
-	uint64_t position = shk_position_of(queue, slot, word);
-	enum outcome outcome = shk_slot_phase(word) == SHK_CLAIM ? CANCEL : NACK;
+	uint64_t position = token >> 20 & queue->position_mask;
+	unsigned attempts = token_attempts(token), owner = (unsigned)(token & SHK_OWNER_MASK);
+	enum outcome outcome = attempts == 0 ? CANCEL : NACK;
 
-	if (shk_cas_release(shk_slot(queue, slot), word,
-			    outcome_word(queue, position, shk_slot_aux(word) & SHK_ATTEMPTS_MASK, outcome)))
+	if (owner == queue->object.segment->member_id &&
+	    shk_cas_release(shk_slot(queue, position), held_word(queue, position, attempts, owner, outcome),
+			    outcome_word(queue, position, attempts, outcome)))
 		tell(queue, outcome);
 }
 
 void shk_queue_give_back(struct shk_object *object, bool joined)
 {
 	struct shmkit_queue *queue = (struct shmkit_queue *)object;
-	shk_u64 *held = queue->held;
 
-	if (held && joined && queue->lease_epoch == object->segment->epoch)
+	if (queue->held && joined)
 		for (uint64_t slot = 0; slot <= queue->mask; slot++)
-			if (held[slot / 64] >> slot % 64 & 1)
-				give_back_slot(queue, slot);
-	free(held);
+			if (queue->held[slot])
+				give_back_slot(queue, ~queue->held[slot]);
+	free(queue->held);
 }

@@ -155,7 +155,7 @@ static int set_closed(struct shmkit_queue *queue, bool closed, const char *what)
 	if (result)
 		return result;
 	shm = queue->shm;
-	/* The hint before the fact: while tail is closed it is set. */
+	/* The hint before the fact; never cleared, for another may be shutting down again. */
 	if (closed)
 		shk_store_seq_cst(&shm->closing, 1);
 	do {
@@ -165,8 +165,6 @@ static int set_closed(struct shmkit_queue *queue, bool closed, const char *what)
 	} while (index != wanted && !shk_cas_acq_rel(&shm->tail, index, wanted));
 	/* Dies here: shut down (or open); those who wait look when their slice ends. */
 	SHK_POINT("queue.shutdown.closed");
-	if (!closed)
-		shk_store_seq_cst(&shm->closing, 0);
 	shk_event_signal(&shm->ready_event);
 	shk_event_signal(&shm->space_event);
 	return 0;

@@ -8,11 +8,13 @@
  * inherited, or nothing, and end in every way there is. What is in the segment afterwards is
  * compared with what each of them did.
  */
+#include "layout.h"
 #include "support.h"
 
 #include <shmkit.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -420,9 +422,10 @@ static void test_threads_of_parent_and_children_on_one_handle_lose_nothing(void 
 struct busy {
 	_Atomic bool stop;
 	_Atomic int result;
+	pthread_t threads[2];
 };
 
-/* Holds the library's own locks most of the time: opens, makes, removes, closes. */
+/* Holds the process's own locks most of the time: opens, makes, removes, closes. */
 static void *open_and_close(void *argument)
 {
 	struct busy *busy = argument;
@@ -447,38 +450,126 @@ static void *open_and_close(void *argument)
 	return NULL;
 }
 
+/* Holds the locks of the handle that the children inherit. */
+static void *open_through_the_handle(void *argument)
+{
+	struct busy *busy = argument;
+
+	while (!atomic_load(&busy->stop)) {
+		struct shmkit_queue *again;
+		int result = shmkit_queue_open(segment, "q", 8, &again);
+
+		if (result) {
+			atomic_store(&busy->result, result);
+			return NULL;
+		}
+		shmkit_queue_close(again);
+	}
+	return NULL;
+}
+
+static void start_busy(struct busy *busy)
+{
+	*busy = (struct busy){ .stop = false };
+	assert_int_equal(pthread_create(&busy->threads[0], NULL, open_and_close, busy), 0);
+	assert_int_equal(pthread_create(&busy->threads[1], NULL, open_through_the_handle, busy), 0);
+}
+
+static void stop_busy(struct busy *busy)
+{
+	atomic_store(&busy->stop, true);
+	for (int i = 0; i < 2; i++)
+		pthread_join(busy->threads[i], NULL);
+	assert_int_equal(busy->result, 0);
+}
+
 static int join_and_use(void *argument)
 {
 	uint64_t element = 1;
 	struct shmkit_segment *own;
+	struct shmkit_queue *again;
 
 	(void)argument;
-	if (shmkit_queue_enqueue(queue, &element) || shmkit_segment_open(name, 0, &own))
+	if (shmkit_queue_enqueue(queue, &element) || shmkit_segment_open(name, 0, &own) ||
+	    shmkit_queue_open(segment, "q", 8, &again))
 		return 1;
+	shmkit_queue_close(again);
 	shmkit_segment_close(own);
 	shmkit_queue_close(queue);
 	shmkit_segment_close(segment);
 	return 0;
 }
 
-static void test_fork_while_another_thread_is_in_the_library_child_goes_on(void **state)
+static int close_without_use(void *argument)
 {
-	struct busy busy = { .stop = false };
+	(void)argument;
+	shmkit_queue_close(queue);
+	shmkit_segment_close(segment);
+	return 0;
+}
+
+static void test_fork_while_other_threads_are_in_the_library_child_goes_on(void **state)
+{
+	struct busy busy;
 	uint64_t element;
-	pthread_t thread;
 
 	(void)state;
-	assert_int_equal(pthread_create(&thread, NULL, open_and_close, &busy), 0);
-	for (int i = 0; i < 150; i++)
-		expect_exit(test_fork(join_and_use, NULL), 0);
-	atomic_store(&busy.stop, true);
-	pthread_join(thread, NULL);
-	assert_int_equal(busy.result, 0);
+	start_busy(&busy);
+	for (int i = 0; i < 300; i++)
+		expect_exit(test_fork(i % 2 ? join_and_use : close_without_use, NULL), 0);
+	stop_busy(&busy);
 	for (int i = 0; i < 150; i++)
 		assert_int_equal(shmkit_queue_dequeue(queue, &element), 0);
 	/* what the children had a copy of, and never joined as, is nobody's */
 	assert_int_equal(shmkit_segment_recover(segment, NULL), 0);
 	assert_int_equal(members(), 1);
+}
+
+static int do_nothing(void *argument)
+{
+	(void)argument;
+	pause();
+	return 0;
+}
+
+/* How many members' bytes somebody holds: the kernel's own word, asked without the library. */
+static int count_member_locks(void)
+{
+	char path[80];
+	int fd, count = 0;
+
+	snprintf(path, sizeof(path), "/dev/shm/%s", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	for (int id = 0; id < 128; id++) {
+		struct flock lock = { .l_type = F_RDLCK, .l_start = (off_t)(SHK_LOCK_MEMBER + (uint64_t)id),
+				      .l_len = 1 };
+
+		assert_int_equal(fcntl(fd, F_OFD_GETLK, &lock), 0);
+		count += lock.l_type != F_UNLCK;
+	}
+	close(fd);
+	return count;
+}
+
+/* A child that keeps a lock of its parent's would make a dead parent look alive. */
+static void test_fork_while_another_thread_joins_child_gets_none_of_its_locks(void **state)
+{
+	struct busy busy;
+	pid_t pids[60];
+
+	(void)state;
+	for (int round = 0; round < 5; round++) {
+		start_busy(&busy);
+		for (int i = 0; i < 60; i++)
+			pids[i] = test_fork(do_nothing, NULL);
+		stop_busy(&busy);
+		assert_int_equal(count_member_locks(), 1);
+		for (int i = 0; i < 60; i++) {
+			kill(pids[i], SIGKILL);
+			expect_exit(pids[i], -SIGKILL);
+		}
+	}
 }
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -493,7 +584,8 @@ int main(void)
 		TEST(test_fork_child_that_cannot_join_is_echild),
 		TEST(test_raw_clone_children_use_and_die_parent_stays),
 		TEST(test_threads_of_parent_and_children_on_one_handle_lose_nothing),
-		TEST(test_fork_while_another_thread_is_in_the_library_child_goes_on),
+		TEST(test_fork_while_other_threads_are_in_the_library_child_goes_on),
+		TEST(test_fork_while_another_thread_joins_child_gets_none_of_its_locks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

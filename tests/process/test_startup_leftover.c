@@ -115,6 +115,42 @@ static void test_open_or_create_left_over_is_gone_on_with(void **state)
 	assert_true(inode() == 0);
 }
 
+static int attach_and_wait(void *argument)
+{
+	struct shmkit_segment *segment;
+	int *ready = argument;
+
+	if (shmkit_segment_open(name, 0, &segment) || write(ready[1], "r", 1) != 1)
+		return 1;
+	for (;;)
+		pause();
+}
+
+/* Too soon after its last look for the dead: the one who closes asks the kernel all the same. */
+static void test_close_last_right_after_a_death_unlinks(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 10; round++) {
+		struct shmkit_segment *segment, *again;
+		int ready[2];
+		char byte;
+		pid_t pid;
+
+		assert_int_equal(pipe(ready), 0);
+		assert_int_equal(shmkit_segment_create(name, MIB, NULL, &segment), 0);
+		pid = test_fork(attach_and_wait, ready);
+		assert_int_equal(read(ready[0], &byte, 1), 1);
+		assert_int_equal(shmkit_segment_open(name, 0, &again), 0);   /* looks */
+		shmkit_segment_close(segment);
+		kill(pid, SIGKILL);
+		assert_int_equal(test_wait_exit(pid, 10000), -SIGKILL);
+		shmkit_segment_close(again);
+		assert_true(inode() == 0);
+		close(ready[0]);
+		close(ready[1]);
+	}
+}
+
 static void test_replace_dead_left_over_is_replaced(void **state)
 {
 	struct shmkit_segment_options replace = options_with(SHMKIT_SEGMENT_REPLACE_DEAD);
@@ -437,12 +473,12 @@ static int live(void *argument)
 static void test_start_after_deaths_at_any_moment_always_works(void **state)
 {
 	pid_t pids[LIVERS];
-	uint64_t longest = 0;
+	uint64_t longest = 0, end = test_now_ns() + UINT64_C(6000000000);
 
 	(void)state;
 	for (int i = 0; i < LIVERS; i++)
 		pids[i] = test_fork(live, NULL);
-	for (int kills = 0; kills < KILLS; kills++) {
+	for (int kills = 0; kills < KILLS && test_now_ns() < end; kills++) {
 		unsigned victim = (unsigned)test_random_below(LIVERS);
 		struct shmkit_segment *segment;
 		uint64_t start;
@@ -475,6 +511,51 @@ static void test_start_after_deaths_at_any_moment_always_works(void **state)
 		shmkit_segment_close(segment);
 	}
 	/* the last has left; of all those lives nothing is there */
+	assert_int_equal(test_shm_leftovers(name), 0);
+}
+
+/* ---- the last goes as the next comes ---- */
+
+/* Nobody unlinks: as long as somebody is a member the name names what he has. */
+static int come_and_go(void *argument)
+{
+	uint64_t end = *(uint64_t *)argument;
+	unsigned creations = 0;
+
+	while (test_now_ns() < end) {
+		struct shmkit_segment_info info = { .struct_size = sizeof(info) };
+		struct shmkit_segment *segment;
+		struct stat mine;
+		int result = shmkit_segment_open_or_create(name, 64 << 10, NULL, &segment);
+
+		if (result < 0) {
+			fprintf(stderr, "open_or_create: %d, %s\n", result, shmkit_last_error());
+			return 1;
+		}
+		creations += (unsigned)result;
+		if (shmkit_segment_get_info(segment, &info) || info.flags & SHMKIT_SEGMENT_UNLINKED ||
+		    fstat(shmkit_segment_fd(segment), &mine) || inode() != mine.st_ino)
+			return 2;
+		if (test_random_below(2))
+			sched_yield();
+		shmkit_segment_close(segment);
+		/* so that the name goes often: with nobody in it, or with somebody just coming */
+		usleep((useconds_t)test_random_below(200));
+	}
+	/* or it did not test what it is for */
+	return creations > 30 ? 0 : 3;
+}
+
+static void test_open_while_the_last_closes_gets_one_that_stays(void **state)
+{
+	uint64_t end = test_now_ns() + UINT64_C(2000000000);
+	pid_t pids[3];
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		pids[i] = test_fork(come_and_go, &end);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(test_wait_exit(pids[i], 20000), 0);
 	assert_int_equal(test_shm_leftovers(name), 0);
 }
 
@@ -553,12 +634,14 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_open_or_create_left_over_is_gone_on_with),
+		TEST(test_close_last_right_after_a_death_unlinks),
 		TEST(test_replace_dead_left_over_is_replaced),
 		TEST(test_replace_dead_persistent_or_alive_is_kept),
 		TEST(test_replace_dead_newer_format_is_left_alone),
 		TEST(test_start_on_what_is_no_segment_is_eproto_and_left_alone),
 		TEST(test_replace_dead_many_at_once_one_makes_it),
 		TEST(test_start_after_deaths_at_any_moment_always_works),
+		TEST(test_open_while_the_last_closes_gets_one_that_stays),
 		TEST(test_open_wait_and_wait_for_started_before_the_creator),
 		TEST(test_open_wait_signal_ends_it_with_eintr),
 	};

@@ -199,6 +199,21 @@ static void test_remove_memory_goes_back_to_the_system(void **state)
 	}
 }
 
+/* Whatever somebody has left where no structure is, a new one begins with zeroes. */
+static void test_create_where_bytes_were_left_is_zero_all_the_same(void **state)
+{
+	uint8_t *base = (uint8_t *)(uintptr_t)shmkit_segment_base(segment);
+	struct shmkit_array *array;
+
+	(void)state;
+	memset(base + baseline, 0xee, 3 * BYTES);
+	assert_int_equal(shmkit_array_create(segment, "a", 1, 2 * BYTES + 1000, NULL, &array), 0);
+	for (uint32_t i = 0; i < 2 * BYTES + 1000; i++)
+		if (((const uint8_t *)shmkit_array_view(array))[i] != 0)
+			fail_msg("byte %u of a new array is not 0", i);
+	shmkit_array_close(array);
+}
+
 /* ---- left half done ---- */
 
 static struct shk_entry_shm *entry_of(struct shmkit_segment *own, uint32_t index)
@@ -273,6 +288,33 @@ static void test_remove_its_dead_reaper_never_finished_is_finished(void **state)
 	assert_int_equal(test_wait_exit(test_fork(die_making, &removed), 10000), -SIGKILL);
 	assert_int_equal(shmkit_segment_recover(segment, NULL), 0);
 	assert_int_equal(used(), baseline);
+}
+
+/* By a member that there is not: damaged, and nothing to wait for. */
+static void test_create_name_that_nobody_is_making_is_ebadmsg(void **state)
+{
+	struct shk_entry_shm *entry;
+	struct shmkit_queue *queue;
+	uint64_t start, live;
+
+	(void)state;
+	assert_int_equal(shmkit_queue_create(segment, "nobody's", 8, 16, NULL, &queue), 0);
+	entry = entry_of(segment, 0);
+	live = entry->word;
+	for (unsigned owner = 100; owner < 1024; owner += 923) {
+		entry->word = shk_entry_word(shk_entry_generation(live), SHK_ENTRY_INIT, owner);
+		start = test_now_ns();
+		{
+			struct shmkit_queue *again;
+
+			assert_int_equal(shmkit_queue_open_or_create(segment, "nobody's", 8, 16, NULL, &again),
+					 -EBADMSG);
+			assert_non_null(strstr(shmkit_last_error(), "nobody's"));
+		}
+		assert_true(test_now_ns() - start < UINT64_C(1000000000));
+	}
+	entry->word = live;
+	shmkit_queue_close(queue);
 }
 
 static int make_slowly(void *argument)
@@ -404,8 +446,10 @@ int main(void)
 		TEST(test_remove_held_by_a_member_waits_for_its_end),
 		TEST(test_remove_held_by_a_read_only_opener_waits_for_its_end),
 		TEST(test_remove_memory_goes_back_to_the_system),
+		TEST(test_create_where_bytes_were_left_is_zero_all_the_same),
 		TEST(test_create_name_its_dead_creator_never_finished_is_taken_over),
 		TEST(test_remove_its_dead_reaper_never_finished_is_finished),
+		TEST(test_create_name_that_nobody_is_making_is_ebadmsg),
 		TEST(test_create_name_that_another_is_making_waits_for_it),
 		TEST(test_names_made_and_removed_by_many_never_share_space),
 	};
