@@ -86,7 +86,8 @@ static void entry_info(struct shmkit_segment *segment, const struct shk_entry_co
 	ret_info->used = object.kind->used(&object);
 	schema = room && room < copy->fields.size
 			 ? shk_at(segment, copy->fields.offset + copy->fields.size - room, room) : NULL;
-	if (schema && room <= sizeof(ret_info->schema)) {
+	if (schema && room <= sizeof(ret_info->schema) &&
+	    shk_load_acquire(&shk_entry(segment, copy->index)->word) == copy->word) {
 		memcpy(ret_info->schema, schema, copy->fields.schema_size);
 		ret_info->schema[copy->fields.schema_size - 1] = '\0';
 	}

@@ -375,31 +375,39 @@ another_schema:
 	return mismatch(segment, copy, what);
 }
 
-static int check_arguments(struct shmkit_segment *segment, const char *name, const void *ret_object)
+static int no_result(void)
+{
+	return shk_fail(-EINVAL, "the result pointer is NULL");
+}
+
+static int check_arguments(struct shmkit_segment *segment, const char *name)
 {
 	int result;
 
-	if (!segment || !ret_object)
-		return shk_fail(-EINVAL, "%s is NULL", segment ? "the result pointer" : "segment");
+	if (!segment)
+		return shk_fail(-EINVAL, "segment is NULL");
 	result = shk_table_check_name(segment, name);
 	return result ? result : shk_segment_enter(segment);
 }
 
 /* The end of a call that made a handle: none on what is lost. */
-static int leave(struct shmkit_segment *segment, int result, struct shk_object **ret_object)
+static int leave(struct shmkit_segment *segment, int result, struct shk_object *object,
+		 struct shk_object **ret_object)
 {
-	if (result < 0 || !__atomic_load_n(&segment->damaged, __ATOMIC_ACQUIRE))
-		return result < 0 ? shk_segment_leave(segment, result) : result;
-	shk_object_close(*ret_object);
-	*ret_object = NULL;
-	return shk_segment_lost(segment);
+	int left = shk_segment_leave(segment, result);
+
+	if (left >= 0)
+		*ret_object = object;
+	else if (result >= 0)
+		shk_object_close(object);
+	return left;
 }
 
 static int open_existing(struct shmkit_segment *segment, const char *name, uint32_t kind,
 			 uint32_t element_size, struct shk_object **ret_object)
 {
 	struct shk_entry_copy copy;
-	int result = check_arguments(segment, name, ret_object);
+	int result = check_arguments(segment, name);
 
 	if (result)
 		return result;
@@ -466,7 +474,7 @@ static int create_new(struct shmkit_segment *segment, const char *name, uint32_t
 	char schema[SHK_SCHEMA_SIZE];
 	struct shk_entry_copy found;
 	struct shk_shape shape;
-	int result = check_arguments(segment, name, ret_object);
+	int result = check_arguments(segment, name);
 
 	if (!result)
 		result = enter_create(segment, name);
@@ -492,7 +500,7 @@ static int open_or_create(struct shmkit_segment *segment, const char *name, uint
 	char schema[SHK_SCHEMA_SIZE];
 	struct shk_entry_copy found;
 	struct shk_shape shape;
-	int result = check_arguments(segment, name, ret_object);
+	int result = check_arguments(segment, name);
 
 	if (!result)
 		result = shape_from_options(kind, element_size, capacity, options, &shape, schema);
@@ -526,7 +534,11 @@ static int open_or_create(struct shmkit_segment *segment, const char *name, uint
 int shk_object_open(struct shmkit_segment *segment, const char *name, uint32_t kind,
 		    uint32_t element_size, struct shk_object **ret_object)
 {
-	return leave(segment, open_existing(segment, name, kind, element_size, ret_object), ret_object);
+	struct shk_object *object = NULL;
+	int result = ret_object ? open_existing(segment, name, kind, element_size, &object)
+				: no_result();
+
+	return leave(segment, result, object, ret_object);
 }
 
 int shk_object_create(struct shmkit_segment *segment, const char *name, uint32_t kind,
@@ -534,8 +546,12 @@ int shk_object_create(struct shmkit_segment *segment, const char *name, uint32_t
 		      const struct shmkit_object_options *options, uint64_t initial,
 		      struct shk_object **ret_object)
 {
-	return leave(segment, create_new(segment, name, kind, element_size, capacity, options, initial,
-					 ret_object), ret_object);
+	struct shk_object *object = NULL;
+	int result = ret_object ? create_new(segment, name, kind, element_size, capacity, options, initial,
+					     &object)
+				: no_result();
+
+	return leave(segment, result, object, ret_object);
 }
 
 int shk_object_open_or_create(struct shmkit_segment *segment, const char *name, uint32_t kind,
@@ -543,8 +559,12 @@ int shk_object_open_or_create(struct shmkit_segment *segment, const char *name, 
 			      const struct shmkit_object_options *options, uint64_t initial,
 			      struct shk_object **ret_object)
 {
-	return leave(segment, open_or_create(segment, name, kind, element_size, capacity, options, initial,
-					     ret_object), ret_object);
+	struct shk_object *object = NULL;
+	int result = ret_object ? open_or_create(segment, name, kind, element_size, capacity, options,
+						 initial, &object)
+				: no_result();
+
+	return leave(segment, result, object, ret_object);
 }
 
 void shk_object_close(struct shk_object *object)

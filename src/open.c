@@ -60,7 +60,7 @@ static int is_staying(const struct shmkit_segment *segment)
 		return shk_stat(segment->fd, &file) == 0 && file.st_nlink > 0 ? 0 : -EAGAIN;
 	}
 	return shk_fail(-EBUSY, "segment '%s' has been about to be closed or removed for a second by a "
-				"process that does not go on", segment->title);
+				"process that does not go on; continue or end it", segment->title);
 }
 
 int shk_open_segment_file(const char *name, bool writable)

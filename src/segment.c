@@ -98,8 +98,10 @@ int shk_segment_join(struct shmkit_segment *segment)
 	shk_process_enter(&saved);
 	if (!segment->read_only)
 		result = shk_member_join(segment);
-	if (!result)
+	if (!result) {
+		segment->joined_epoch = shk_process->epoch;
 		__atomic_store_n(&segment->epoch, shk_process->epoch, __ATOMIC_RELEASE);
+	}
 	shk_process_leave(&saved);
 	return result;
 }
@@ -220,7 +222,9 @@ int shk_segment_refresh(struct shmkit_segment *segment)
 		if (result)
 			result = shk_fail(-ECHILD, "this forked child could not join segment '%s': %s",
 					  segment->title, strerror(-result));
-		else if (!segment->damaged)
+		else
+			segment->joined_epoch = shk_process->epoch;
+		if (!result && !segment->damaged)
 			__atomic_store_n(&segment->epoch, shk_process->epoch, __ATOMIC_RELEASE);
 	}
 	shk_process_leave(&saved);
@@ -260,7 +264,7 @@ int shk_life_lock(int fd, const char *name, const char *title, int *ret_fd)
 	shk_close(own);
 	if (result == -EAGAIN)
 		return shk_fail(-EBUSY, "another process has been opening, closing or removing segment '%s' "
-					"for a second and does not go on", title);
+					"for a second and does not go on; continue or end it", title);
 	return shk_fail(result, "segment '%s' could not be locked: %s", title, strerror(-result));
 }
 
@@ -299,7 +303,10 @@ static void leave_and_unlink_if_last(struct shmkit_segment *segment)
 	/* Where it cannot be had in time the name stays until somebody else closes or removes it. */
 	if (unlinks && shk_life_lock(segment->fd, segment->name, segment->title, &life) == 0) {
 		SHK_POINT("close.locked");
-		if (shk_member_count_others(segment) == 0 && shk_name_is(segment->name, segment->fd))
+		/* damaged is looked at last: the count itself may have met the loss */
+		if (shk_member_count_others(segment) == 0 &&
+		    !__atomic_load_n(&segment->damaged, __ATOMIC_ACQUIRE) &&
+		    shk_name_is(segment->name, segment->fd))
 			shk_unlink(segment->name);
 		/* Dies here: no name; the inode goes with its last mapping. */
 		SHK_POINT("close.unlinked");
@@ -322,7 +329,7 @@ void shk_segment_put(struct shmkit_segment *segment)
 	if (__atomic_sub_fetch(&segment->references, 1, __ATOMIC_ACQ_REL) != 0)
 		return;
 	shk_process_enter(&saved);
-	if (segment->epoch != shk_process->epoch && segment->epoch != SHK_EPOCH_DAMAGED) {
+	if (segment->joined_epoch != shk_process->epoch) {
 		/* A child that has not joined: gives nothing back, unlinks nothing. */
 		segment->member_word = 0;
 		segment->lock_page = NULL;

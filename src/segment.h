@@ -31,6 +31,7 @@ struct shk_wait;
 
 struct shmkit_segment {
 	uint32_t epoch;                     /* process epoch it is joined in; SHK_EPOCH_DAMAGED */
+	uint32_t joined_epoch;              /* the process epoch it joined in, damaged or not */
 	uint32_t member_id;                 /* its own, or SHK_NO_MEMBER */
 	uint8_t *base;
 	struct shk_geometry geometry;       /* size: as far as known, see shk_at() */

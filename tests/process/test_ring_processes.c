@@ -446,6 +446,8 @@ static void test_producer_killed_nothing_committed_lost(void **state)
 	(void)state;
 	make_ring(8, 0);
 	observer = start(observe_positions, 0);
+	while (!__atomic_load_n(&notes->ready, __ATOMIC_ACQUIRE))   /* to see all from the first on */
+		test_sleep_ms(1);
 	consumer = start(pop_every_position, 0);
 	for (unsigned round = 0; round < 120; round++) {
 		uint64_t producers = get(&notes->producers);

@@ -24,6 +24,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define SETUP_FAILED 99
+#define UNTOUCHED ((void *)(uintptr_t)0x5a5a)
 
 static char name[64], path[80];
 
@@ -161,18 +162,21 @@ static int call_dequeue(struct opened *all)
 	return shmkit_queue_dequeue(all->queue, &element);
 }
 
+/* A handle that was made and taken back is none: the output is as it was. */
 static int call_queue_create(struct opened *all)
 {
-	struct shmkit_queue *queue;
+	struct shmkit_queue *queue = UNTOUCHED;
+	int result = shmkit_queue_create(all->segment, "another", 8, 4, NULL, &queue);
 
-	return shmkit_queue_create(all->segment, "another", 8, 4, NULL, &queue);
+	return queue == UNTOUCHED ? result : -1000;
 }
 
 static int call_queue_open(struct opened *all)
 {
-	struct shmkit_queue *queue;
+	struct shmkit_queue *queue = UNTOUCHED;
+	int result = shmkit_queue_open(all->segment, "queue", 8, &queue);
 
-	return shmkit_queue_open(all->segment, "queue", 8, &queue);
+	return queue == UNTOUCHED ? result : -1000;
 }
 
 static int call_atomic_wait(struct opened *all)
@@ -310,6 +314,86 @@ static void test_guard_forked_child_that_joins_a_cut_file_is_refused(void **stat
 	assert_int_equal(test_wait_exit(test_fork(fork_then_cut, NULL), 10000), 0);
 }
 
+/* It has just looked for the dead: closing is the first to touch what is lost. */
+static int close_cut_file_others_are_in(void *argument)
+{
+	struct shmkit_segment *segment;
+
+	(void)argument;
+	if (shmkit_segment_open(name, SHMKIT_SEGMENT_GUARD, &segment) || truncate(path, 0))
+		return SETUP_FAILED;
+	shmkit_segment_close(segment);
+	return 0;
+}
+
+/* Who else is in it can no longer be read: the name is not the closer's to take away. */
+static void test_guard_close_of_a_cut_file_leaves_its_name(void **state)
+{
+	struct shmkit_segment *segment;
+
+	(void)state;
+	assert_int_equal(shmkit_segment_create(name, MIB, NULL, &segment), 0);
+	/* the parent stays a member, and touches nothing */
+	assert_int_equal(test_wait_exit(test_fork(close_cut_file_others_are_in, NULL), 10000), 0);
+	assert_int_equal(test_shm_leftovers(name), 1);
+	/* so that this one can be closed: it has no guard */
+	assert_int_equal(truncate(path, MIB), 0);
+	shmkit_segment_close(segment);
+}
+
+static int lose_the_end_then_fork(void *argument)
+{
+	int *pipes = argument;
+	struct shmkit_segment *segment;
+	struct shmkit_array *array;
+	static char bytes[100000];
+	int status;
+	pid_t pid;
+
+	if (shmkit_segment_open(name, SHMKIT_SEGMENT_GUARD, &segment) ||
+	    shmkit_array_open(segment, "array", 1, &array) || truncate(path, 65536) ||
+	    shmkit_array_read(array, 0, sizeof(bytes), bytes) != -EBADMSG)
+		return SETUP_FAILED;
+	fflush(NULL);
+	pid = fork();
+	if (pid == 0) {
+		shmkit_array_close(array);
+		shmkit_segment_close(segment);
+		_exit(0);
+	}
+	if (waitpid(pid, &status, 0) != pid || status != 0 || write(pipes[1], "c", 1) != 1)
+		return 1;
+	for (;;)
+		pause();
+}
+
+/* What the child of a damaged handle closes is not its parent's membership. */
+static void test_guard_forked_child_that_closes_a_damaged_handle_changes_nothing(void **state)
+{
+	struct shmkit_member_info member = { .struct_size = sizeof(member) };
+	struct opened all;
+	uint32_t cursor = 0;
+	int pipes[2];
+	char byte;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(open_all(&all, 0), 0);
+	assert_int_equal(pipe(pipes), 0);
+	pid = test_fork(lose_the_end_then_fork, pipes);
+	close(pipes[1]);
+	assert_int_equal(read(pipes[0], &byte, 1), 1);
+	while (shmkit_segment_next_member(all.segment, &cursor, &member) == 1 && member.pid != pid)
+		;
+	assert_int_equal(member.pid, pid);
+	assert_int_equal(member.alive, 1);
+	kill(pid, SIGKILL);
+	assert_int_equal(test_wait_exit(pid, 10000), -SIGKILL);
+	assert_int_equal(truncate(path, MIB), 0);
+	close_all(&all);
+	close(pipes[0]);
+}
+
 static int cut_off_what_is_behind(void *argument)
 {
 	struct opened all;
@@ -411,6 +495,8 @@ int main(void)
 		TEST(test_guard_each_call_on_a_file_cut_to_nothing_is_ebadmsg),
 		TEST(test_guard_wait_under_way_when_the_file_is_cut_is_ebadmsg),
 		TEST(test_guard_forked_child_that_joins_a_cut_file_is_refused),
+		TEST(test_guard_close_of_a_cut_file_leaves_its_name),
+		TEST(test_guard_forked_child_that_closes_a_damaged_handle_changes_nothing),
 		TEST(test_guard_read_only_opener_of_a_shortened_file_is_ebadmsg),
 		TEST(test_open_without_guard_installs_no_handler),
 		TEST(test_guard_sigbus_of_other_memory_goes_to_the_handler_before),
