@@ -6,7 +6,8 @@
 #include <endian.h>
 #include <errno.h>
 
-#define SPINS 100
+#define SPINS 100u
+#define ROUNDS 10000000u                    /* of a lock that changes whenever it is looked at */
 
 /* The half of the word that changes with every acquisition. */
 static uint32_t *low_half(shk_u64 *lock)
@@ -50,7 +51,8 @@ static bool try_take(struct shmkit_segment *segment, shk_u64 *lock, uint64_t see
 int shk_lock_word_acquire(struct shmkit_segment *segment, shk_u64 *lock, int64_t timeout_ns,
 			  const char *what, uint64_t *ret_word)
 {
-	int64_t deadline = timeout_ns ? shk_now_ns() + timeout_ns : 0;
+	uint64_t generation = UINT64_MAX;   /* of the holder the deadline is about */
+	int64_t deadline = 0;
 
 	for (unsigned round = 0;; round++) {
 		uint64_t seen = shk_load_acquire(lock);
@@ -62,16 +64,22 @@ int shk_lock_word_acquire(struct shmkit_segment *segment, shk_u64 *lock, int64_t
 			shk_pause();
 			continue;
 		}
-		if (timeout_ns == 0 ? shk_lock_is_held(seen) && shk_load_relaxed(lock) == seen
-				    : shk_now_ns() >= deadline)
+		if (!shk_lock_is_held(seen) || shk_load_relaxed(lock) != seen) {
+			/* it goes from hand to hand; not even a hostile hand keeps us for ever */
+			if (round < ROUNDS)
+				continue;
+		} else if (timeout_ns && seen / SHK_LOCK_GENERATION != generation) {
+			/* the time is the holder's: a lock that is busy is not one that is stuck */
+			generation = seen / SHK_LOCK_GENERATION;
+			deadline = shk_now_ns() + timeout_ns;
+		}
+		if (timeout_ns == 0 || round >= ROUNDS || shk_now_ns() >= deadline)
 			return shk_fail(-EBUSY, "%s in segment '%s' is held by process %d (member %u), which "
 						"is alive but does not go on; continue or end that process",
 					what, segment->title,
 					(int)shk_member(segment, shk_lock_owner(seen) %
 								 segment->geometry.max_members)->pid,
 					shk_lock_owner(seen));
-		if (!shk_lock_is_held(seen))
-			continue;
 		if (!(seen & SHK_LOCK_WAITERS) &&
 		    !shk_cas_acq_rel(lock, seen, seen | SHK_LOCK_WAITERS))
 			continue;

@@ -34,7 +34,7 @@ static inline unsigned shk_lock_owner(uint64_t word)
 
 /*
  * Takes the lock for this member. 0, and *ret_word is what shk_lock_word_release() wants; -EBUSY
- * when a living process has held it for timeout_ns (last error names it; what says what it is).
+ * when one living process has held it for timeout_ns (last error names it; what says what it is).
  * timeout_ns 0 does not wait, but still takes over from the dead.
  */
 int shk_lock_word_acquire(struct shmkit_segment *segment, shk_u64 *lock, int64_t timeout_ns,

@@ -152,8 +152,10 @@ static SHK_COLD int take_role(struct shmkit_ring *ring, shk_u64 *role, uint32_t 
 /* A push that its dead producer did not finish is none. Holder of the role only. */
 static void forget_push(struct shmkit_ring *ring)
 {
-	if (shk_load_relaxed(&ring->shm->pushing))   /* only holders write it */
-		shk_store_release(&ring->shm->pushing, 0);
+	if (shk_likely(!shk_load_relaxed(&ring->shm->pushing)))   /* only holders write it */
+		return;
+	shk_store_release(&ring->shm->pushing, 0);
+	shk_event_signal(&ring->shm->data_event);   /* one who waits for the end may have seen it */
 }
 
 static inline int enter_producer(struct shmkit_ring *ring, uint64_t *ret_word)
@@ -220,6 +222,7 @@ static inline bool begin_push(struct shmkit_ring *ring)
 	if (shk_likely(shk_load_acquire(&shm->closed) == SHK_RING_OPEN))
 		return true;
 	shk_store_release(&shm->pushing, 0);
+	shk_event_signal(&shm->data_event);   /* one who waits for the end may have seen it */
 	return false;
 }
 

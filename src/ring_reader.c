@@ -251,7 +251,8 @@ int64_t shmkit_ring_reader_wait(struct shmkit_ring_reader *reader, void *ret_ele
 		return shmkit_ring_reader_read(reader, ret_elements, 0, ret_lost);
 	n = shk_wait_until(reader->ring->object.segment, &reader->ring->shm->data_event, timeout_ns,
 			   try_read, &reading);
-	if (n > 0)
+	/* also at the end: there will be nothing more to tell it with */
+	if (n > 0 || (n == -ESHUTDOWN && ret_lost))
 		tell_lost(reader, ret_lost);
 	return n;
 }

@@ -186,13 +186,18 @@ int shmkit_ring_get_info(const struct shmkit_ring *ring, struct shmkit_entry_inf
 
 /* ---- the end ---- */
 
+/* Every thread that has seen it open has made its pushing visible after this, or sees it closed. */
+static void wait_for_pushes(void)
+{
+	if (!shk_barrier_all())
+		shk_sleep_ns(2000000);      /* longer than any store takes to be seen */
+}
+
 void shk_ring_finish_shutdown(struct shk_ring_shm *shm)
 {
 	if (shk_load_acquire(&shm->closed) != SHK_RING_CLOSING)
 		return;
-	/* Every thread that has seen it open has made its pushing visible, or sees it closed. */
-	if (!shk_barrier_all())
-		shk_sleep_ns(2000000);      /* longer than any store takes to be seen */
+	wait_for_pushes();
 	/* close:C seq_cst. Pairs with the look at closed in shk_ring_is_end(). */
 	shk_cas_u32_seq_cst(&shm->closed, SHK_RING_CLOSING, SHK_RING_CLOSED);
 	/* Dies here: shut down; those who wait look when their slice ends. */
@@ -225,10 +230,11 @@ bool shk_ring_is_end(const struct shmkit_ring *ring, uint64_t position)
 	if (shk_likely(closed == SHK_RING_OPEN))
 		return false;
 	if (closed == SHK_RING_CLOSING) {
-		/* an observer cannot finish it; the next writer to meet it, or the repairer, does */
+		/* an observer cannot write it down, but can do what it stands for */
 		if (ring->object.segment->read_only)
-			return false;
-		shk_ring_finish_shutdown(shm);
+			wait_for_pushes();
+		else
+			shk_ring_finish_shutdown(shm);
 	}
 	return !somebody_pushes(ring) && shk_load_acquire(&shm->write_index) == position;
 }

@@ -66,9 +66,10 @@ static struct timespec to_timespec(int64_t ns)
 
 void shk_sleep_ns(int64_t ns)
 {
-	struct timespec time = to_timespec(ns);
+	struct timespec left = to_timespec(ns);
 
-	(void)KEEP_ERRNO(nanosleep(&time, NULL));
+	while (KEEP_ERRNO(nanosleep(&left, &left)) == -EINTR)
+		;
 }
 
 struct path {

@@ -451,7 +451,7 @@ SHMKIT_API int64_t shmkit_ring_reader_read(struct shmkit_ring_reader *reader, vo
  * @reader: Reader.
  * @ret_elements: count * element_size bytes of the caller's; may be NULL when count is 0.
  * @count: Elements wanted at most; with 0 it does not wait.
- * @ret_lost: As for shmkit_ring_reader_read().
+ * @ret_lost: As for shmkit_ring_reader_read(); also told with -ESHUTDOWN, at the end of the stream.
  * @timeout_ns: How long to wait for the first.
  *
  * Context: One thread at a time; may wait. On a read-only segment it may return up to 2 ms late.

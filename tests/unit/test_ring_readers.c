@@ -98,9 +98,10 @@ static void expect_end(struct shmkit_ring_reader *reader)
 	uint64_t value = 4711, lost = 4712;
 
 	assert_int_equal(shmkit_ring_reader_read(reader, &value, 1, &lost), -ESHUTDOWN);
-	assert_int_equal(shmkit_ring_reader_wait(reader, &value, 1, &lost, -1), -ESHUTDOWN);
-	assert_int_equal(value, 4711);
 	assert_int_equal(lost, 4712);
+	assert_int_equal(shmkit_ring_reader_wait(reader, &value, 1, &lost, -1), -ESHUTDOWN);
+	assert_int_equal(lost, 0);
+	assert_int_equal(value, 4711);
 }
 
 /* ---- errors ---- */
@@ -449,7 +450,8 @@ static void test_reader_read_only_push_of_the_dead_is_no_hindrance(void **state)
 }
 
 /* Shut down halfway: not the end until somebody who may write has met it. */
-static void test_reader_read_only_shutdown_half_done_finished_by_a_writer(void **state)
+/* He who shut down died in the middle: an observer finds the end by itself, a writer writes it down. */
+static void test_reader_read_only_shutdown_half_done_is_the_end(void **state)
 {
 	struct shmkit_ring *ring = make_ring(4), *seen = NULL;
 	struct shmkit_segment *observer = NULL;
@@ -461,12 +463,33 @@ static void test_reader_read_only_shutdown_half_done_finished_by_a_writer(void *
 	assert_int_equal(shmkit_segment_open(segment_name, SHMKIT_READ_ONLY, &observer), 0);
 	assert_int_equal(shmkit_ring_open(observer, "r", 8, &seen), 0);
 	reader = read_from(seen, SHMKIT_READ_FROM_OLDEST);
-	expect_read(reader, 3, 0, 0, 0);
+	expect_end(reader);
+	assert_int_equal(ring->shm->closed, SHK_RING_CLOSING);
 	assert_int_equal(shmkit_ring_pop(ring, &value), -ESHUTDOWN);
+	assert_int_equal(ring->shm->closed, SHK_RING_CLOSED);
 	expect_end(reader);
 	shmkit_ring_reader_close(reader);
 	shmkit_ring_close(seen);
 	shmkit_segment_close(observer);
+	shmkit_ring_close(ring);
+}
+
+/* All that was left to read was being overwritten by one who died: told, though nothing is read. */
+static void test_reader_wait_loss_at_the_end_told_with_eshutdown(void **state)
+{
+	struct shmkit_ring *ring = make_ring(8);
+	struct shmkit_ring_reader *reader = read_from(ring, SHMKIT_READ_FROM_OLDEST);
+	uint64_t value, lost = 4242;
+
+	(void)state;
+	push_next(ring, 100);
+	ring->shm->write_next = ring->shm->write_index + 8;
+	assert_int_equal(shmkit_ring_shutdown(ring), 0);
+	assert_int_equal(shmkit_ring_reader_wait(reader, &value, 1, &lost, 1000 * NS_PER_MS), -ESHUTDOWN);
+	assert_int_equal(lost, 100);
+	assert_int_equal(shmkit_ring_reader_wait(reader, &value, 1, &lost, 1000 * NS_PER_MS), -ESHUTDOWN);
+	assert_int_equal(lost, 0);
+	shmkit_ring_reader_close(reader);
 	shmkit_ring_close(ring);
 }
 
@@ -642,7 +665,8 @@ int main(void)
 		TEST(test_reader_read_only_segment_works),
 		TEST(test_reader_shutdown_reads_to_the_end),
 		TEST(test_reader_read_only_push_of_the_dead_is_no_hindrance),
-		TEST(test_reader_read_only_shutdown_half_done_finished_by_a_writer),
+		TEST(test_reader_read_only_shutdown_half_done_is_the_end),
+		TEST(test_reader_wait_loss_at_the_end_told_with_eshutdown),
 		TEST(test_reader_wait_woken_or_timed_out),
 		TEST(test_reader_wait_loss_before_timeout_told_later),
 		TEST(test_threads_overwritten_never_torn),
