@@ -82,7 +82,12 @@ static int build(const struct creation *creation, int fd, struct shmkit_segment 
 
 	if (result)
 		return result;
-	result = size_file(creation, fd);
+	/* The umask may have taken our own permission to open it again, for the member's lock. */
+	if (fchmod(fd, 0600) != 0)
+		result = shk_fail(-errno, "segment '%s' could not be given mode 0600: %s", creation->title,
+				  strerror(errno));
+	if (!result)
+		result = size_file(creation, fd);
 	if (!result)
 		result = shk_segment_map(segment, &creation->geometry);
 	if (!result) {

@@ -177,11 +177,22 @@ static void maybe_crash(const struct process *process, enum crash_point point)
 /* ---- 1. the segment ------------------------------------------------------------------------ */
 
 /*
- * Remove the file that has the name now and is no segment. Others may be doing the same: without
+ * Remove the file that has the name now, if it is no segment. Others may be doing the same: without
  * care, the slower one would remove the segment that the faster one has just created. Hence the
- * lock on the file itself, and the look whether the name still means that file. Nobody else
- * changes what the name means, since a segment is never created over a foreign file.
+ * lock on the file itself, the look whether it is a segment, and the look whether the name still
+ * means that file. Nobody else changes what the name means, since a segment is never created over
+ * a foreign file.
  */
+static bool is_foreign(int fd)
+{
+	struct shmkit_segment *segment;
+	int r = shmkit_segment_open_fd(fd, SHMKIT_READ_ONLY, &segment);
+
+	if (r == 0)
+		shmkit_segment_close(segment);
+	return r == -EPROTO;
+}
+
 static void remove_foreign_file(const char *name)
 {
 	struct stat locked;
@@ -196,7 +207,7 @@ static void remove_foreign_file(const char *name)
 	if (flock(fd, LOCK_EX) < 0 || fstat(fd, &locked) < 0)
 		err(EXIT_FAILURE, "file '%s'", name);
 	fd_now = shm_open(name, O_RDONLY | O_NOFOLLOW, 0);
-	if (fd_now >= 0 && fstat(fd_now, &named) == 0 &&
+	if (is_foreign(fd) && fd_now >= 0 && fstat(fd_now, &named) == 0 &&
 	    named.st_dev == locked.st_dev && named.st_ino == locked.st_ino &&
 	    shm_unlink(name) < 0)
 		err(EXIT_FAILURE, "file '%s'", name);
