@@ -22,6 +22,7 @@
 
 #define SEGMENT_SIZE   (1024 * 1024)	/* 64 tasks and 64 results are 84 KiB; the rest is free */
 #define QUEUE_CAPACITY 64
+#define ROOM_NS        (2 * NSEC_PER_MSEC)	/* how long to wait for room before results are collected again */
 
 struct options {
 	const char *segment;
@@ -222,10 +223,36 @@ static void collect_result(struct master *master)
 	accept_result(master, &result);
 }
 
+static bool collect_what_is_there(struct master *master)
+{
+	struct result result;
+	bool any = false;
+
+	for (; shmkit_queue_dequeue(master->results, &result) == 0; any = true)
+		accept_result(master, &result);
+	return any;
+}
+
 /*
- * A full task queue is no reason to sleep: the workers are busy, so there are results to collect
- * meanwhile. Were they left alone, the result queue would fill up as well, and everybody wait.
+ * While the task queue is full there are results to collect: were they left alone, the result
+ * queue would fill up as well, and everybody wait. But results alone must not be waited for
+ * either: the last one out may have come, and its worker not have acked the task yet. So the wait
+ * is for room, a little at a time.
  */
+static int deal_task(struct master *master, const struct task *task)
+{
+	int64_t patience_ns = master->options->timeout_ns;
+	int r;
+
+	while ((r = shmkit_queue_enqueue_wait(master->tasks, task, ROOM_NS)) == -ETIMEDOUT) {
+		if (collect_what_is_there(master))
+			patience_ns = master->options->timeout_ns;
+		else if ((patience_ns -= ROOM_NS) < 0)
+			break;
+	}
+	return r;
+}
+
 static void deal_tasks(struct master *master)
 {
 	struct task task;
@@ -233,10 +260,11 @@ static void deal_tasks(struct master *master)
 
 	for (uint64_t id = 0; id < master->options->tasks; id++) {
 		task_prepare(&task, id);
-		while ((r = shmkit_queue_enqueue(master->tasks, &task)) == -EAGAIN)
-			collect_result(master);
+		r = deal_task(master, &task);
 		if (r < 0)
-			errx(EXIT_FAILURE, "dealing task %" PRIu64 ": %s", id, shmkit_last_error());
+			errx(EXIT_FAILURE, "dealing task %" PRIu64 ", %" PRIu64 " results came: %s", id,
+			     master->results_collected, shmkit_last_error());
+		(void)collect_what_is_there(master);
 	}
 }
 
@@ -247,7 +275,6 @@ static void deal_tasks(struct master *master)
 static void retire_tasks(struct master *master)
 {
 	struct shmkit_slot slot;
-	struct result result;
 	int r;
 
 	if (shmkit_queue_shutdown(master->results) < 0)
@@ -256,8 +283,7 @@ static void retire_tasks(struct master *master)
 		r = shmkit_queue_ack(master->tasks, &slot);
 	if (r != -ESHUTDOWN)
 		errx(EXIT_FAILURE, "a task is not given back: %s", shmkit_last_error());
-	while (shmkit_queue_dequeue(master->results, &result) == 0)
-		accept_result(master, &result);
+	(void)collect_what_is_there(master);
 }
 
 static int report(struct master *master)
