@@ -217,7 +217,7 @@ static void stop_using(struct shmkit_segment *segment, uint32_t entry, struct sh
  * who is no member yet does it as read-only openers do. A structure that was removed needs no
  * repair.
  */
-void shk_object_repair(const struct shk_dead *dead, uint32_t entry)
+bool shk_object_repair(const struct shk_dead *dead, uint32_t entry)
 {
 	struct shmkit_segment *segment = dead->segment;
 	bool visitor = segment->member_id == SHK_NO_MEMBER;
@@ -225,18 +225,19 @@ void shk_object_repair(const struct shk_dead *dead, uint32_t entry)
 	bool found;
 
 	if (visitor ? shk_lock_read(segment->fd, SHK_LOCK_ENTRY + entry) : use_entry(segment, entry))
-		return;
+		return false;
 	SHK_POINT("object.repairer_announced");
 	found = shk_object_borrow(segment, entry, &object) == 0;
 	if (found && object.kind->repair)
 		object.kind->repair(&object, dead);
 	if (visitor) {
 		shk_lock_drop(segment->fd, SHK_LOCK_ENTRY + entry);
-		return;
+		return true;
 	}
 	pthread_mutex_lock(&segment->mutex);
 	stop_using(segment, entry, found ? &object : NULL);
 	pthread_mutex_unlock(&segment->mutex);
+	return true;
 }
 
 static void leave_entry(struct shk_object *object, bool joined)

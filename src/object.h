@@ -81,7 +81,8 @@ int shk_object_get_info(const struct shk_object *object, struct shmkit_entry_inf
  */
 int shk_object_borrow(struct shmkit_segment *segment, uint32_t entry, struct shk_object *ret_object);
 
-void shk_object_repair(const struct shk_dead *dead, uint32_t entry);
+/* False when it could not be announced, so that nothing was done: the id must not be freed. */
+bool shk_object_repair(const struct shk_dead *dead, uint32_t entry);
 
 /* ---- the start of every call ---- */
 

@@ -23,6 +23,7 @@ static void repair_lock(const struct shk_dead *dead, shk_u64 *lock)
 static void repair_member(const struct shk_dead *dead)
 {
 	struct shmkit_segment *segment = dead->segment;
+	bool whole = true;
 
 	repair_lock(dead, &shk_header(segment)->table_lock);
 	for (uint32_t entry = 0; entry < segment->geometry.max_entries; entry++) {
@@ -31,8 +32,11 @@ static void repair_member(const struct shk_dead *dead)
 		shk_table_repair(dead, entry);
 		/* The bit is set before the first touch and cleared after the last. */
 		if (shk_load_acquire(open) >> entry % 64 & 1)
-			shk_object_repair(dead, entry);
+			whole &= shk_object_repair(dead, entry);
 	}
+	/* Not finished: left for another, or for the next time. */
+	if (!whole)
+		return;
 	SHK_POINT("repair.pass");
 	if (shk_cas_acq_rel(&shk_member(segment, dead->id)->word, dead->word,
 			    dead->word & ~SHK_MEMBER_LIVE)) {
