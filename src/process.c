@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -33,8 +34,10 @@ static void lock(void)
 
 static void unlock(void)
 {
-	if (__atomic_exchange_n(&shk_process->lock, 0, __ATOMIC_RELEASE) == 2)
+	if (__atomic_exchange_n(&shk_process->lock, 0, __ATOMIC_RELEASE) == 2) {
 		syscall(SYS_futex, &shk_process->lock, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+		sched_yield();              /* a fork that waits is to have its turn */
+	}
 }
 
 /* Only where the kernel cannot wipe the page. A raw clone() goes unseen there. */

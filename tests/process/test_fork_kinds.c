@@ -392,6 +392,11 @@ static void test_threads_of_parent_and_children_on_one_handle_lose_nothing(void 
 	void *failed;
 
 	(void)state;
+#ifdef __SANITIZE_ADDRESS__
+	/* a child forked while other threads run can hang in the sanitizer itself, whose locks are not held over fork */
+	print_message("left out under the address sanitizer\n");
+	skip();
+#endif
 	assert_true(consumed != MAP_FAILED);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, consume, consumed), 0);
@@ -514,6 +519,11 @@ static void test_fork_while_other_threads_are_in_the_library_child_goes_on(void 
 	uint64_t element;
 
 	(void)state;
+#ifdef __SANITIZE_ADDRESS__
+	/* a child forked while other threads run can hang in the sanitizer itself, whose locks are not held over fork */
+	print_message("left out under the address sanitizer\n");
+	skip();
+#endif
 	start_busy(&busy);
 	for (int i = 0; i < 300; i++)
 		expect_exit(test_fork(i % 2 ? join_and_use : close_without_use, NULL), 0);
