@@ -38,12 +38,12 @@ static inline void *shk_atomic_word(const struct shk_atomic *atomic)
 }
 
 /* As those of atomics.h, for words of 1, 4 or 8 bytes. */
-#define shk_exchange_seq_cst(p, v) (shk_access(), __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST))
-#define shk_xor_seq_cst(p, v) (shk_access(), __atomic_fetch_xor((p), (v), __ATOMIC_SEQ_CST))
+#define shk_exchange_seq_cst(p, v) __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
+#define shk_xor_seq_cst(p, v) __atomic_fetch_xor((p), (v), __ATOMIC_SEQ_CST)
 
 /* Compare and exchange that tells in *(seen) what was there when it fails. */
 #define shk_swap_seq_cst(p, seen, v) \
-	(shk_access(), __atomic_compare_exchange_n((p), (seen), (v), false, __ATOMIC_SEQ_CST, \
+	(__atomic_compare_exchange_n((p), (seen), (v), false, __ATOMIC_SEQ_CST, \
 						   __ATOMIC_SEQ_CST))
 
 /* The slow ends. -EINVAL, with the last error set. */

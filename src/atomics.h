@@ -14,67 +14,54 @@
 
 typedef uint64_t shk_u64 __attribute__((aligned(8)));
 
-#ifdef SHK_POINTS
-void shk_access(void);
-#else
-#define shk_access() ((void)0)
-#endif
-
-#define shk_load_relaxed(p) (shk_access(), __atomic_load_n((p), __ATOMIC_RELAXED))
-#define shk_load_acquire(p) (shk_access(), __atomic_load_n((p), __ATOMIC_ACQUIRE))
-#define shk_load_seq_cst(p) (shk_access(), __atomic_load_n((p), __ATOMIC_SEQ_CST))
-#define shk_store_relaxed(p, v) (shk_access(), __atomic_store_n((p), (v), __ATOMIC_RELAXED))
-#define shk_store_release(p, v) (shk_access(), __atomic_store_n((p), (v), __ATOMIC_RELEASE))
-#define shk_store_seq_cst(p, v) (shk_access(), __atomic_store_n((p), (v), __ATOMIC_SEQ_CST))
-#define shk_add_relaxed(p, v) (shk_access(), __atomic_fetch_add((p), (v), __ATOMIC_RELAXED))
-#define shk_add_release(p, v) (shk_access(), __atomic_fetch_add((p), (v), __ATOMIC_RELEASE))
-#define shk_add_seq_cst(p, v) (shk_access(), __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST))
-#define shk_or_seq_cst(p, v) (shk_access(), __atomic_fetch_or((p), (v), __ATOMIC_SEQ_CST))
-#define shk_and_seq_cst(p, v) (shk_access(), __atomic_fetch_and((p), (v), __ATOMIC_SEQ_CST))
+#define shk_load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define shk_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define shk_load_seq_cst(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
+#define shk_store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define shk_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define shk_store_seq_cst(p, v) __atomic_store_n((p), (v), __ATOMIC_SEQ_CST)
+#define shk_add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
+#define shk_add_release(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELEASE)
+#define shk_add_seq_cst(p, v) __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST)
+#define shk_or_seq_cst(p, v) __atomic_fetch_or((p), (v), __ATOMIC_SEQ_CST)
+#define shk_and_seq_cst(p, v) __atomic_fetch_and((p), (v), __ATOMIC_SEQ_CST)
 
 static inline void shk_fence_acquire(void)
 {
-	shk_access();
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 }
 
 static inline void shk_fence_release(void)
 {
-	shk_access();
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 }
 
 static inline void shk_fence_seq_cst(void)
 {
-	shk_access();
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 /* Compare and exchange by value: true when *word was expected and is desired now. */
 static inline bool shk_cas_acq_rel(shk_u64 *word, uint64_t expected, uint64_t desired)
 {
-	shk_access();
 	return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_ACQ_REL,
 					   __ATOMIC_ACQUIRE);
 }
 
 static inline bool shk_cas_release(shk_u64 *word, uint64_t expected, uint64_t desired)
 {
-	shk_access();
 	return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_RELEASE,
 					   __ATOMIC_RELAXED);
 }
 
 static inline bool shk_cas_seq_cst(shk_u64 *word, uint64_t expected, uint64_t desired)
 {
-	shk_access();
 	return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_SEQ_CST,
 					   __ATOMIC_SEQ_CST);
 }
 
 static inline bool shk_cas_u32_seq_cst(uint32_t *word, uint32_t expected, uint32_t desired)
 {
-	shk_access();
 	return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_SEQ_CST,
 					   __ATOMIC_SEQ_CST);
 }
@@ -82,7 +69,6 @@ static inline bool shk_cas_u32_seq_cst(uint32_t *word, uint32_t expected, uint32
 /* Tells the processor that this is a spin loop. */
 static inline void shk_pause(void)
 {
-	shk_access();
 #if defined(__x86_64__) || defined(__i386__)
 	__builtin_ia32_pause();
 #elif defined(__aarch64__)

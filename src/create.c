@@ -7,10 +7,8 @@
 #include "sys.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* What one call to create works with. */
 struct creation {
@@ -63,12 +61,17 @@ static int set_access(const struct creation *creation, int fd)
 	const struct shmkit_segment_options *options = &creation->options;
 	mode_t mode = options->mode ? options->mode : 0600;
 
-	if ((options->flags & SHMKIT_SEGMENT_GROUP) && fchown(fd, (uid_t)-1, options->group) != 0)
-		return shk_fail(-errno, "segment '%s' could not be given to group %u: %s", creation->title,
-				options->group, strerror(errno));
-	if (fchmod(fd, mode) != 0)
-		return shk_fail(-errno, "segment '%s' could not be given mode 0%o: %s", creation->title,
-				(unsigned)mode, strerror(errno));
+	int result = 0;
+
+	if (options->flags & SHMKIT_SEGMENT_GROUP)
+		result = shk_set_group(fd, options->group);
+	if (result)
+		return shk_fail(result, "segment '%s' could not be given to group %u: %s", creation->title,
+				options->group, strerror(-result));
+	result = shk_set_mode(fd, mode);
+	if (result)
+		return shk_fail(result, "segment '%s' could not be given mode 0%o: %s", creation->title,
+				(unsigned)mode, strerror(-result));
 	return 0;
 }
 
@@ -77,15 +80,15 @@ static int build(const struct creation *creation, int fd, struct shmkit_segment 
 {
 	struct shmkit_segment *segment;
 	const char *name = creation->temporary[0] ? creation->temporary : creation->name;
-	int saved = errno;
 	int result = shk_segment_new(fd, name, creation->title, false, &segment);
 
 	if (result)
 		return result;
 	/* The umask may have taken our own permission to open it again, for the member's lock. */
-	if (fchmod(fd, 0600) != 0)
-		result = shk_fail(-errno, "segment '%s' could not be given mode 0600: %s", creation->title,
-				  strerror(errno));
+	result = shk_set_mode(fd, 0600);
+	if (result)
+		shk_fail(result, "segment '%s' could not be given mode 0600: %s", creation->title,
+			 strerror(-result));
 	if (!result)
 		result = size_file(creation, fd);
 	if (!result)
@@ -98,7 +101,6 @@ static int build(const struct creation *creation, int fd, struct shmkit_segment 
 		shk_segment_advise(segment, creation->options.flags);
 		result = set_access(creation, fd);
 	}
-	errno = saved;
 	if (result) {
 		shk_segment_discard(segment);
 		return result;
@@ -222,7 +224,7 @@ static int create_named(struct creation *creation, struct shmkit_segment **ret_s
 
 	/* no O_TMPFILE in that file system, or no /proc to link it through */
 	if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL || fd == -ENOSYS ||
-	    (fd >= 0 && access("/proc/self/fd", X_OK) != 0)) {
+	    (fd >= 0 && !shk_can_link_unnamed())) {
 		shk_close(fd);
 		fd = shk_open_temporary(creation->temporary);
 	}
@@ -307,7 +309,6 @@ int shmkit_segment_create_anonymous(const char *label, uint64_t size,
 				    struct shmkit_segment **ret_segment)
 {
 	struct creation creation = { .name = "", .title = label, .label = label };
-	int seals = F_SEAL_SHRINK | F_SEAL_SEAL;
 	int fd, result;
 
 	if (!ret_segment || !label)
@@ -322,16 +323,14 @@ int shmkit_segment_create_anonymous(const char *label, uint64_t size,
 	if (result)
 		return result;
 	creation.geometry.flags |= SHK_HEADER_ANONYMOUS;
-	if (creation.geometry.max_size == creation.geometry.size)
-		seals |= F_SEAL_GROW;
 	fd = shk_open_memfd(label);
 	if (fd < 0)
 		return shk_fail(fd, "anonymous segment '%s' cannot be made: %s", label, strerror(-fd));
 	result = build(&creation, fd, ret_segment);
 	if (result)
 		return result;
-	if (fcntl(fd, F_ADD_SEALS, seals) != 0) {
-		result = -errno;
+	result = shk_seal(fd, creation.geometry.max_size != creation.geometry.size);
+	if (result) {
 		shmkit_segment_close(*ret_segment);
 		*ret_segment = NULL;
 		return shk_fail(result, "anonymous segment '%s' could not be sealed: %s", label,

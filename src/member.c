@@ -5,11 +5,8 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #define JOIN_ROUNDS 100                     /* of 1 ms, while ids are FREE but still locked */
-#define LOCK_PAGE_SIZE ((size_t)sysconf(_SC_PAGESIZE))
 
 bool shk_segment_fd_is_ours(struct shmkit_segment *segment)
 {
@@ -81,7 +78,7 @@ static void write_announcement(struct shmkit_segment *segment, uint32_t id)
 	strlcpy(label, segment->label, sizeof(label));
 	for (uint32_t entry = 0; entry < segment->geometry.max_entries; entry += 64)
 		shk_store_relaxed(shk_member_open_word(segment, id, entry), 0);   /* published by LIVE */
-	shk_store_relaxed(&member->pid, (int32_t)getpid());
+	shk_store_relaxed(&member->pid, shk_pid());
 	shk_store_relaxed(&member->attached_ns, (uint64_t)shk_real_ns());
 	shk_store_relaxed(&member->heartbeat_ns, 0);
 	shk_store_relaxed(&member->heartbeat_mono_ns, 0);
@@ -111,15 +108,14 @@ static int take_id(struct shmkit_segment *segment, uint32_t id, int fd)
 		shk_lock_drop(fd, SHK_LOCK_MEMBER + id);
 		return -EAGAIN;
 	}
-	page = mmap(NULL, LOCK_PAGE_SIZE, PROT_NONE, MAP_SHARED, fd, 0);
-	if (page == MAP_FAILED)
-		return -ENOMEM;
-	madvise(page, LOCK_PAGE_SIZE, MADV_DONTFORK);
+	result = shk_pin(fd, &page);
+	if (result)
+		return result;
 	SHK_POINT("member.locked");
 	write_announcement(segment, id);
 	/* member:J seq_cst. Lock first: LIVE and not locked means dead. Before the look for a closer. */
 	if (!shk_cas_seq_cst(&member->word, word, live)) {
-		munmap(page, LOCK_PAGE_SIZE);
+		shk_unpin(page);
 		shk_lock_drop(fd, SHK_LOCK_MEMBER + id);
 		return -EAGAIN;
 	}
@@ -193,8 +189,7 @@ void shk_member_leave(struct shmkit_segment *segment)
 	shk_cas_seq_cst(&member->word, segment->member_word, segment->member_word & ~SHK_MEMBER_LIVE);
 	/* Dies here: FREE; the kernel drops the lock. */
 	SHK_POINT("member.free");
-	if (segment->lock_page)
-		munmap(segment->lock_page, LOCK_PAGE_SIZE);
+	shk_unpin(segment->lock_page);
 	segment->lock_page = NULL;
 }
 

@@ -3,6 +3,8 @@
  */
 #include "queue.h"
 
+#include "copy.h"
+
 #include <errno.h>
 
 /* ---- life ---- */
@@ -84,31 +86,6 @@ const struct shk_kind shk_kind_queue = {
 	.check = shk_queue_check,
 	.used = shk_queue_used,
 };
-
-/* ---- copies: a switch on the common sizes becomes plain moves ---- */
-
-static inline void copy_element(void *to, const void *from, uint32_t size)
-{
-	switch (size) {
-	case 4:
-		memcpy(to, from, 4);
-		break;
-	case 8:
-		memcpy(to, from, 8);
-		break;
-	case 16:
-		memcpy(to, from, 16);
-		break;
-	case 32:
-		memcpy(to, from, 32);
-		break;
-	case 64:
-		memcpy(to, from, 64);
-		break;
-	default:
-		memcpy(to, from, size);
-	}
-}
 
 /* ---- claims ---- */
 
@@ -369,7 +346,7 @@ static int64_t enqueue(struct shmkit_queue *queue, const void *element)
 
 	if (shk_unlikely(claimed < 0))
 		return claimed;
-	copy_element(shk_payload(queue, position), element, queue->element_size);
+	shk_copy(shk_payload(queue, position), element, queue->element_size);
 	/* enqueue:P release. Pairs with claim:A of the consumer. Commits. */
 	shk_store_release(shk_slot(queue, position), shk_ready_word(queue, position));
 	/* Dies here: committed. Consumers that sleep look when their slice ends. */
@@ -385,7 +362,7 @@ static int64_t take_redo_copy(struct shmkit_queue *queue, void *ret_element)
 
 	if (!shk_queue_take_redo(queue, &position, &word))
 		return -EAGAIN;
-	copy_element(ret_element, shk_payload(queue, position), queue->element_size);
+	shk_copy(ret_element, shk_payload(queue, position), queue->element_size);
 	/* dequeue:P release. Pairs with claim:A of the producer one lap later. Commits. */
 	shk_store_release(shk_slot(queue, position), shk_freed_word(queue, position));
 	SHK_POINT("queue.redo.freed");
@@ -405,7 +382,7 @@ static int64_t dequeue(struct shmkit_queue *queue, void *ret_element)
 	} while (shk_unlikely(claimed == 0));
 	if (shk_unlikely(claimed < 0))
 		return claimed;
-	copy_element(ret_element, shk_payload(queue, position), queue->element_size);
+	shk_copy(ret_element, shk_payload(queue, position), queue->element_size);
 	/* dequeue:P release, as above */
 	shk_store_release(shk_slot(queue, position), shk_freed_word(queue, position));
 	SHK_POINT("queue.dequeue.freed");
@@ -457,7 +434,7 @@ static int64_t enqueue_batch(struct shmkit_queue *queue, const uint8_t *elements
 	for (uint64_t i = (uint64_t)claimed; i-- > 0;) {
 		uint64_t at = shk_step(queue, position, i);
 
-		copy_element(shk_payload(queue, at), elements + i * size, size);
+		shk_copy(shk_payload(queue, at), elements + i * size, size);
 		/* enqueue:P release, last to first: the first commits all */
 		shk_store_release(shk_slot(queue, at), shk_ready_word(queue, at));
 		/* Dies here: followers READY, the first is not. Repair: all TOMB. */
@@ -482,7 +459,7 @@ static int64_t dequeue_batch(struct shmkit_queue *queue, uint8_t *ret_elements, 
 	if (claimed < 0)
 		return claimed;
 	for (uint64_t i = 0; i < (uint64_t)claimed; i++)
-		copy_element(ret_elements + i * size, shk_payload(queue, shk_step(queue, position, i)), size);
+		shk_copy(ret_elements + i * size, shk_payload(queue, shk_step(queue, position, i)), size);
 	if (claimed > 1) {
 		/* dequeue:D release. Commits the batch: from here on it is rolled forward. */
 		shk_store_release(shk_slot(queue, position),

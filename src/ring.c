@@ -3,8 +3,9 @@
  */
 #include "ring.h"
 
+#include "copy.h"
+
 #include <errno.h>
-#include <string.h>
 
 #define POP_ROUNDS 1000u                    /* of copying what others take or overwrite meanwhile */
 
@@ -35,53 +36,8 @@ int shk_ring_look(const struct shmkit_ring *ring, struct shk_ring_view *ret_view
 
 /*
  * The elements may be overwritten while they are copied; what was copied is used only after
- * write_next has shown that they were not (invariant 2). A race by design: where races are looked
- * for it goes byte by byte, unwatched, for the sanitizer has its own memcpy().
+ * write_next has shown that they were not (invariant 2).
  */
-#if defined(__SANITIZE_THREAD__)
-#define WATCHED_RACES 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WATCHED_RACES 1
-#endif
-#endif
-
-#ifdef WATCHED_RACES
-__attribute__((no_sanitize("thread"), noinline)) static void copy_racing(void *to, const void *from,
-									 size_t size)
-{
-	volatile uint8_t *out = to;
-	const volatile uint8_t *in = from;
-
-	for (size_t i = 0; i < size; i++)
-		out[i] = in[i];
-}
-#else
-static inline void copy_racing(void *to, const void *from, size_t size)
-{
-	/* a switch on the common sizes becomes plain moves */
-	switch (size) {
-	case 4:
-		memcpy(to, from, 4);
-		break;
-	case 8:
-		memcpy(to, from, 8);
-		break;
-	case 16:
-		memcpy(to, from, 16);
-		break;
-	case 32:
-		memcpy(to, from, 32);
-		break;
-	case 64:
-		memcpy(to, from, 64);
-		break;
-	default:
-		memcpy(to, from, size);
-	}
-}
-#endif
-
 void shk_ring_copy_out(const struct shmkit_ring *ring, uint64_t position, uint64_t count,
 		       void *ret_elements)
 {
@@ -92,13 +48,13 @@ void shk_ring_copy_out(const struct shmkit_ring *ring, uint64_t position, uint64
 	if (stride == size) {
 		uint64_t first = ring->capacity - slot < count ? ring->capacity - slot : count;
 
-		copy_racing(to, ring->elements + slot * size, (size_t)(first * size));
+		shk_copy_racing(to, ring->elements + slot * size, (size_t)(first * size));
 		if (first < count)
-			copy_racing(to + first * size, ring->elements, (size_t)((count - first) * size));
+			shk_copy_racing(to + first * size, ring->elements, (size_t)((count - first) * size));
 		return;
 	}
 	for (uint64_t i = 0; i < count; i++) {
-		copy_racing(to + i * size, ring->elements + slot * stride, (size_t)size);
+		shk_copy_racing(to + i * size, ring->elements + slot * stride, (size_t)size);
 		slot = slot + 1 == ring->capacity ? 0 : slot + 1;
 	}
 }
@@ -112,13 +68,13 @@ static void copy_in(struct shmkit_ring *ring, uint64_t position, uint64_t count,
 	if (stride == size) {
 		uint64_t first = ring->capacity - slot < count ? ring->capacity - slot : count;
 
-		copy_racing(ring->elements + slot * size, from, (size_t)(first * size));
+		shk_copy_racing(ring->elements + slot * size, from, (size_t)(first * size));
 		if (first < count)
-			copy_racing(ring->elements, from + first * size, (size_t)((count - first) * size));
+			shk_copy_racing(ring->elements, from + first * size, (size_t)((count - first) * size));
 		return;
 	}
 	for (uint64_t i = 0; i < count; i++) {
-		copy_racing(ring->elements + slot * stride, from + i * size, (size_t)size);
+		shk_copy_racing(ring->elements + slot * stride, from + i * size, (size_t)size);
 		slot = slot + 1 == ring->capacity ? 0 : slot + 1;
 	}
 }

@@ -12,8 +12,6 @@
 #include <errno.h>
 #include <string.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #define LIFE_ROUNDS 1000                    /* of 1 ms */
 
@@ -68,20 +66,17 @@ int shk_segment_new(int fd, const char *name, const char *title, bool read_only,
 
 int shk_segment_map(struct shmkit_segment *segment, const struct shk_geometry *geometry)
 {
-	int protection = segment->read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+	void *base;
+	int result;
 
 	if (geometry->max_size > SIZE_MAX / 2)
 		return shk_fail(-EFBIG, "segment '%s' may grow to %llu bytes, more than this process can map",
 				segment->title, (unsigned long long)geometry->max_size);
-	segment->base = mmap(NULL, (size_t)geometry->max_size, protection, MAP_SHARED | MAP_NORESERVE,
-			     segment->fd, 0);
-	if (segment->base == MAP_FAILED) {
-		int error = errno;
-
-		segment->base = NULL;
-		return shk_fail(-error, "segment '%s' could not be mapped (%llu bytes): %s", segment->title,
-				(unsigned long long)geometry->max_size, strerror(error));
-	}
+	result = shk_map(segment->fd, geometry->max_size, !segment->read_only, &base);
+	if (result)
+		return shk_fail(result, "segment '%s' could not be mapped (%llu bytes): %s", segment->title,
+				(unsigned long long)geometry->max_size, strerror(-result));
+	segment->base = base;
 	segment->geometry = *geometry;
 	segment->open_counts = reallocarray(NULL, geometry->max_entries, sizeof(uint32_t));
 	if (!segment->open_counts)
@@ -108,20 +103,12 @@ int shk_segment_join(struct shmkit_segment *segment)
 
 void shk_segment_advise(struct shmkit_segment *segment, uint32_t flags)
 {
-	size_t length = (size_t)segment->geometry.size;
-
 	flags |= segment->geometry.flags & SHMKIT_SEGMENT_HUGE_PAGES;
 	/* Advice: where it cannot be followed ordinary pages do. */
 	if (flags & SHMKIT_SEGMENT_HUGE_PAGES)
-		madvise(segment->base, (size_t)segment->geometry.max_size, MADV_HUGEPAGE);
-#ifdef MADV_POPULATE_READ
+		shk_use_huge_pages(segment->base, segment->geometry.max_size);
 	if (flags & SHMKIT_SEGMENT_POPULATE)
-		madvise(segment->base, length,
-			segment->read_only ? MADV_POPULATE_READ : MADV_POPULATE_WRITE);
-#else
-	if (flags & SHMKIT_SEGMENT_POPULATE)
-		madvise(segment->base, length, MADV_WILLNEED);
-#endif
+		shk_populate(segment->base, segment->geometry.size, !segment->read_only);
 	if (flags & SHMKIT_SEGMENT_GUARD)
 		shk_guard_add(segment);
 }
@@ -133,7 +120,7 @@ void shk_segment_discard(struct shmkit_segment *segment)
 	if (segment->guarded)
 		shk_guard_remove(segment);
 	if (segment->base)
-		munmap(segment->base, (size_t)segment->geometry.max_size);
+		shk_unmap(segment->base, segment->geometry.max_size);
 	/* closed under us, its number may be another file's by now */
 	if (segment->inode == 0 || shk_segment_fd_is_ours(segment))
 		shk_close(segment->fd);

@@ -233,6 +233,89 @@ int shk_available(int fd, uint64_t *ret_bytes)
 	return 0;
 }
 
+int shk_set_mode(int fd, mode_t mode)
+{
+	return KEEP_ERRNO(fchmod(fd, mode));
+}
+
+int shk_set_group(int fd, gid_t group)
+{
+	return KEEP_ERRNO(fchown(fd, (uid_t)-1, group));
+}
+
+int shk_seal(int fd, bool growing)
+{
+	return KEEP_ERRNO(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL | (growing ? 0 : F_SEAL_GROW)));
+}
+
+bool shk_can_link_unnamed(void)
+{
+	return KEEP_ERRNO(access("/proc/self/fd", X_OK)) == 0;
+}
+
+int shk_map(int fd, uint64_t size, bool writable, void **ret_base)
+{
+	int protection = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+	int saved = errno, result = 0;
+	void *base = mmap(NULL, (size_t)size, protection, MAP_SHARED | MAP_NORESERVE, fd, 0);
+
+	if (base == MAP_FAILED)
+		result = -errno;
+	else
+		*ret_base = base;
+	errno = saved;
+	return result;
+}
+
+void shk_unmap(void *base, uint64_t size)
+{
+	(void)KEEP_ERRNO(munmap(base, (size_t)size));
+}
+
+int shk_pin(int fd, void **ret_page)
+{
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	int saved = errno, result = 0;
+	void *page = mmap(NULL, size, PROT_NONE, MAP_SHARED, fd, 0);
+
+	if (page == MAP_FAILED) {
+		result = -errno;
+	} else {
+		madvise(page, size, MADV_DONTFORK);
+		*ret_page = page;
+	}
+	errno = saved;
+	return result;
+}
+
+void shk_unpin(void *page)
+{
+	if (page)
+		shk_unmap(page, (uint64_t)sysconf(_SC_PAGESIZE));
+}
+
+void shk_use_huge_pages(void *base, uint64_t size)
+{
+	(void)KEEP_ERRNO(madvise(base, (size_t)size, MADV_HUGEPAGE));
+}
+
+void shk_populate(void *base, uint64_t size, bool writable)
+{
+#ifdef MADV_POPULATE_READ
+	int advice = writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+#else
+	int advice = MADV_WILLNEED;
+
+	(void)writable;
+#endif
+	(void)KEEP_ERRNO(madvise(base, (size_t)size, advice));
+}
+
+int32_t shk_pid(void)
+{
+	return (int32_t)getpid();
+}
+
 int shk_pread(int fd, void *to, size_t size, uint64_t offset)
 {
 	for (size_t done = 0; done < size;) {

@@ -1,6 +1,6 @@
 /*
  * The system calls the library makes on segments, with results as 0 / -errno and errno untouched.
- * A test build can replace this file to make each of them fail, or to play time and liveness.
+ * A test build replaces this file to play time, files and liveness (tests/explore/kernel.c).
  */
 #ifndef SHK_SYS_H
 #define SHK_SYS_H
@@ -36,6 +36,21 @@ int shk_resize(int fd, uint64_t size);
 int shk_allocate(int fd, uint64_t offset, uint64_t size);  /* memory behind that range, or -ENOSPC */
 int shk_punch(int fd, uint64_t offset, uint64_t size);     /* the range reads as zero; memory goes back */
 int shk_available(int fd, uint64_t *ret_bytes);            /* what its file system could still hold */
+
+int shk_set_mode(int fd, mode_t mode);
+int shk_set_group(int fd, gid_t group);
+int shk_seal(int fd, bool growing);                        /* a memfd: no shrinking; growing: may it grow? */
+bool shk_can_link_unnamed(void);                           /* shk_link_unnamed() works through /proc */
+
+/* Mappings. -errno. */
+int shk_map(int fd, uint64_t size, bool writable, void **ret_base);
+void shk_unmap(void *base, uint64_t size);
+int shk_pin(int fd, void **ret_page);                      /* keeps the description, not in a forked child */
+void shk_unpin(void *page);                                /* takes NULL */
+void shk_use_huge_pages(void *base, uint64_t size);        /* advice, as is the next */
+void shk_populate(void *base, uint64_t size, bool writable);
+
+int32_t shk_pid(void);
 
 int shk_pread(int fd, void *to, size_t size, uint64_t offset);   /* all of it, or -EPROTO */
 

@@ -1,5 +1,6 @@
 #include "table.h"
 
+#include "copy.h"
 #include "lock.h"
 #include "member.h"
 #include "object.h"
@@ -41,8 +42,8 @@ unsigned shk_table_copy(struct shmkit_segment *segment, uint32_t index, struct s
 		ret_copy->word = shk_load_acquire(&entry->word);
 		if (shk_entry_state(ret_copy->word) == SHK_ENTRY_FREE)
 			return SHK_ENTRY_FREE;
-		memcpy(&ret_copy->fields, entry, sizeof(ret_copy->fields));
-		memcpy(ret_copy->name, shk_entry_name(segment, index), name_size);
+		shk_copy_racing(&ret_copy->fields, entry, sizeof(ret_copy->fields));
+		shk_copy_racing(ret_copy->name, shk_entry_name(segment, index), name_size);
 		ret_copy->name[name_size - 1] = '\0';
 		shk_fence_acquire();
 		/* relaxed: the fence orders the copy before it */

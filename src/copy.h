@@ -1,0 +1,66 @@
+/*
+ * Copies of elements and entries. Two kinds: those that nobody else touches meanwhile, because the
+ * copier has claimed what he copies; and racing ones, whose result is used only after a word that
+ * is read behind them has shown that it is whole.
+ */
+#ifndef SHK_COPY_H
+#define SHK_COPY_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__SANITIZE_THREAD__)
+#define SHK_WATCHED_RACES 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SHK_WATCHED_RACES 1
+#endif
+#endif
+
+/* A switch on the common sizes becomes plain moves. */
+static inline void shk_copy(void *to, const void *from, size_t size)
+{
+	switch (size) {
+	case 4:
+		memcpy(to, from, 4);
+		break;
+	case 8:
+		memcpy(to, from, 8);
+		break;
+	case 16:
+		memcpy(to, from, 16);
+		break;
+	case 32:
+		memcpy(to, from, 32);
+		break;
+	case 64:
+		memcpy(to, from, 64);
+		break;
+	default:
+		memcpy(to, from, size);
+	}
+}
+
+#if defined(SHK_POINTS)
+/* A test build orders it like relaxed accesses. */
+void shk_copy_racing(void *to, const void *from, size_t size);
+#elif defined(SHK_WATCHED_RACES)
+/* A race by design: byte by byte, unwatched, for the sanitizer has its own memcpy(). */
+__attribute__((no_sanitize("thread"), noinline, unused)) static void
+shk_copy_racing(void *to, const void *from, size_t size)
+{
+	volatile uint8_t *out = to;
+	const volatile uint8_t *in = from;
+
+	for (size_t i = 0; i < size; i++)
+		out[i] = in[i];
+}
+#else
+static inline void shk_copy_racing(void *to, const void *from, size_t size)
+{
+	shk_copy(to, from, size);
+}
+#endif
+
+#endif

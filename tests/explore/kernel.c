@@ -1,0 +1,675 @@
+/*
+ * The simulated kernel: src/sys.h and src/process.h for the processes of the explorer. Each call
+ * is atomic, and a place where others may run. What dies gives its descriptors, mappings and locks
+ * back at once.
+ */
+#include "sim.h"
+
+#include "layout.h"
+#include "sys.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+struct sim_world sim_world;
+uint8_t sim_memory[SIM_FILES][SIM_FILE_SIZE] __attribute__((aligned(4096)));
+
+/* ---- descriptions and files ---- */
+
+static unsigned channel(unsigned file, unsigned byte)
+{
+	return file * (SIM_BYTES + 1) + byte;
+}
+
+static unsigned file_channel(unsigned file)
+{
+	return channel(file, SIM_BYTES);
+}
+
+static int new_file(void)
+{
+	for (unsigned i = 0; i < SIM_FILES; i++) {
+		struct sim_file *file = &sim_world.files[i];
+
+		if (file->references || file->linked)
+			continue;
+		memset(sim_memory[i], 0, file->size);   /* what its predecessor left */
+		*file = (struct sim_file){ .linked = false };
+		return (int)i;
+	}
+	sim_fail("more than %d files", SIM_FILES);
+	return -ENOSPC;
+}
+
+static int new_description(int file, bool writable)
+{
+	for (int i = 0; i < SIM_DESCRIPTIONS; i++) {
+		if (sim_world.descriptions[i].references)
+			continue;
+		sim_world.descriptions[i].references = 1;
+		sim_world.descriptions[i].file = (int8_t)file;
+		sim_world.descriptions[i].writable = writable;
+		sim_world.files[file].references++;
+		return i;
+	}
+	sim_fail("more than %d open file descriptions", SIM_DESCRIPTIONS);
+	return -ENFILE;
+}
+
+/* Who holds it no longer tells the next what he did: the caller, or all threads of the dead. */
+static void tell(unsigned told, struct sim_process *dead)
+{
+	if (!sim_weak)
+		return;
+	if (!dead) {
+		sim_model_release(told);
+		return;
+	}
+	for (unsigned i = 1; i < SIM_THREADS; i++)
+		if (sim_threads[i].state != SIM_UNUSED &&
+		    &sim_world.processes[sim_threads[i].process] == dead)
+			sim_model_dead(&sim_threads[i], told);
+}
+
+static void put_description(int number, struct sim_process *dead)
+{
+	struct sim_file *file = &sim_world.files[sim_world.descriptions[number].file];
+
+	if (--sim_world.descriptions[number].references)
+		return;
+	for (unsigned i = 0; i < file->byte_count; i++) {
+		if (file->bytes[i].writer == number) {
+			file->bytes[i].writer = -1;
+			tell(channel((unsigned)(file - sim_world.files), i), dead);
+		}
+		file->bytes[i].readers &= ~(UINT64_C(1) << number);
+	}
+	file->references--;
+}
+
+static int new_fd(int description)
+{
+	struct sim_process *process = sim_process();
+
+	if (description < 0)
+		return description;
+	for (int fd = 0; fd < SIM_FDS; fd++)
+		if (process->fds[fd] < 0) {
+			process->fds[fd] = (int8_t)description;
+			return fd;
+		}
+	put_description(description, NULL);
+	return -EMFILE;
+}
+
+static int description_of(int fd)
+{
+	return fd < 0 || fd >= SIM_FDS ? -1 : sim_process()->fds[fd];
+}
+
+static struct sim_file *file_of(int fd)
+{
+	int description = description_of(fd);
+
+	return description < 0 ? NULL : &sim_world.files[sim_world.descriptions[description].file];
+}
+
+static unsigned index_of(const struct sim_file *file)
+{
+	return (unsigned)(file - sim_world.files);
+}
+
+static struct sim_file *named(const char *name)
+{
+	for (unsigned i = 0; i < SIM_FILES; i++)
+		if (sim_world.files[i].linked && strcmp(sim_world.files[i].name, name) == 0)
+			return &sim_world.files[i];
+	return NULL;
+}
+
+/* ---- processes ---- */
+
+unsigned sim_process_new(void)
+{
+	for (unsigned i = 0; i < SIM_PROCESSES; i++) {
+		struct sim_process *process = &sim_world.processes[i];
+
+		if (process->exists)
+			continue;
+		*process = (struct sim_process){ .exists = true, .alive = true, .pid = 1000 + (int32_t)i };
+		memset(process->fds, -1, sizeof(process->fds));
+		for (unsigned m = 0; m < SIM_MAPPINGS; m++)
+			process->mappings[m].description = -1;
+		return i;
+	}
+	__builtin_trap();                   /* a scenario with too many */
+}
+
+unsigned sim_process_fork(unsigned parent)
+{
+	unsigned number = sim_process_new();
+	struct sim_process *child = &sim_world.processes[number], *from = &sim_world.processes[parent];
+
+	for (unsigned fd = 0; fd < SIM_FDS; fd++) {
+		child->fds[fd] = from->fds[fd];
+		if (child->fds[fd] >= 0)
+			sim_world.descriptions[child->fds[fd]].references++;
+	}
+	for (unsigned m = 0; m < SIM_MAPPINGS; m++) {
+		if (from->mappings[m].description < 0 || from->mappings[m].pin)
+			continue;
+		child->mappings[m] = from->mappings[m];
+		sim_world.descriptions[child->mappings[m].description].references++;
+	}
+	return number;                      /* its page is wiped: epoch 0 */
+}
+
+static void take_back(struct sim_process *process)
+{
+	process->alive = false;
+	for (unsigned fd = 0; fd < SIM_FDS; fd++)
+		if (process->fds[fd] >= 0)
+			put_description(process->fds[fd], process);
+	for (unsigned m = 0; m < SIM_MAPPINGS; m++)
+		if (process->mappings[m].description >= 0)
+			put_description(process->mappings[m].description, process);
+	memset(process->fds, -1, sizeof(process->fds));
+	for (unsigned m = 0; m < SIM_MAPPINGS; m++)
+		process->mappings[m].description = -1;
+}
+
+void sim_process_kill(unsigned number)
+{
+	if (!sim_world.processes[number].alive)
+		return;
+	sim_deaths++;
+	for (unsigned i = 1; i < SIM_THREADS; i++)
+		if (sim_threads[i].process == number &&
+		    (sim_threads[i].state == SIM_READY || sim_threads[i].state == SIM_BLOCKED))
+			sim_threads[i].state = SIM_DEAD;
+	take_back(&sim_world.processes[number]);
+}
+
+/* ---- src/process.h ---- */
+
+struct shk_process *shk_process = &sim_world.processes[0].page;
+
+void shk_process_enter(sigset_t *ret_saved)
+{
+	struct shk_process *page = &sim_process()->page;
+
+	sigemptyset(ret_saved);
+	while (page->lock)
+		sim_block(&page->lock, INT64_MAX);
+	page->lock = 1;
+	if (page->epoch == 0) {
+		page->fences = !shk_barrier_register();
+		page->epoch = ++sim_world.last_epoch;
+	}
+}
+
+void shk_process_leave(const sigset_t *saved)
+{
+	struct shk_process *page = &sim_process()->page;
+
+	(void)saved;
+	page->lock = 0;
+	sim_wake(&page->lock);
+}
+
+uint32_t shk_process_epoch(void)
+{
+	sigset_t saved;
+
+	if (sim_process()->page.epoch == 0) {
+		shk_process_enter(&saved);
+		shk_process_leave(&saved);
+	}
+	return sim_process()->page.epoch;
+}
+
+/* ---- src/sys.h: time ---- */
+
+int64_t shk_now_ns(void)
+{
+	return sim_world.now_ns;
+}
+
+int64_t shk_coarse_ns(void)
+{
+	return sim_world.now_ns;
+}
+
+int64_t shk_real_ns(void)
+{
+	return sim_world.now_ns;
+}
+
+void shk_sleep_ns(int64_t ns)
+{
+	sim_block(NULL, sim_world.now_ns + ns);
+}
+
+/* ---- names ---- */
+
+int shk_open_name(const char *name, bool writable)
+{
+	struct sim_file *file;
+
+	sim_yield();
+	file = named(name);
+	if (!file)
+		return -ENOENT;
+	sim_model_acquire(file_channel(index_of(file)));
+	return new_fd(new_description((int)index_of(file), writable));
+}
+
+int shk_open_unnamed(void)
+{
+	int file;
+
+	sim_yield();
+	file = new_file();
+	return file < 0 ? file : new_fd(new_description(file, true));
+}
+
+int shk_open_temporary(char name[64])
+{
+	name[0] = '\0';
+	return -ENOSYS;                     /* O_TMPFILE works here */
+}
+
+int shk_open_memfd(const char *label)
+{
+	(void)label;
+	return shk_open_unnamed();
+}
+
+int shk_reopen(int fd, const char *name, bool writable)
+{
+	struct sim_file *file;
+
+	(void)name;
+	sim_yield();
+	file = file_of(fd);
+	if (!file)
+		return -EBADF;
+	return new_fd(new_description((int)index_of(file), writable));
+}
+
+void shk_close(int fd)
+{
+	if (description_of(fd) < 0)
+		return;
+	sim_yield();
+	put_description(sim_process()->fds[fd], NULL);
+	sim_process()->fds[fd] = -1;
+}
+
+int shk_link_unnamed(int fd, const char *name)
+{
+	struct sim_file *file;
+
+	sim_yield();
+	file = file_of(fd);
+	if (named(name))
+		return -EEXIST;
+	snprintf(file->name, sizeof(file->name), "%s", name);
+	file->linked = true;
+	sim_model_release(file_channel(index_of(file)));
+	return 0;
+}
+
+int shk_link(const char *from, const char *to)
+{
+	(void)from;
+	(void)to;
+	return -ENOENT;                     /* for temporary names alone */
+}
+
+int shk_rename(const char *from, const char *to)
+{
+	struct sim_file *file, *replaced;
+
+	sim_yield();
+	file = named(from);
+	replaced = named(to);
+	if (!file)
+		return -ENOENT;
+	if (replaced)
+		replaced->linked = false;
+	snprintf(file->name, sizeof(file->name), "%s", to);
+	return 0;
+}
+
+int shk_unlink(const char *name)
+{
+	struct sim_file *file;
+
+	sim_yield();
+	file = named(name);
+	if (!file)
+		return -ENOENT;
+	file->linked = false;
+	return 0;
+}
+
+static void fill_stat(const struct sim_file *file, struct stat *ret_stat)
+{
+	*ret_stat = (struct stat){ .st_dev = 1, .st_ino = 100 + index_of(file), .st_nlink = file->linked,
+				   .st_size = (off_t)file->size, .st_mode = S_IFREG | 0600 };
+}
+
+int shk_stat_name(const char *name, struct stat *ret_stat)
+{
+	struct sim_file *file;
+
+	sim_yield();
+	file = named(name);
+	if (!file)
+		return -ENOENT;
+	fill_stat(file, ret_stat);
+	return 0;
+}
+
+int shk_stat(int fd, struct stat *ret_stat)
+{
+	struct sim_file *file;
+
+	sim_yield();
+	file = file_of(fd);
+	if (!file)
+		return -EBADF;
+	sim_model_acquire(file_channel(index_of(file)));
+	fill_stat(file, ret_stat);
+	return 0;
+}
+
+/* ---- contents ---- */
+
+int shk_resize(int fd, uint64_t size)
+{
+	struct sim_file *file;
+
+	sim_yield();
+	file = file_of(fd);
+	if (size > SIM_FILE_SIZE)
+		return -EFBIG;
+	file->size = size;
+	sim_model_release(file_channel(index_of(file)));
+	return 0;
+}
+
+int shk_allocate(int fd, uint64_t offset, uint64_t size)
+{
+	struct sim_file *file;
+
+	sim_yield();
+	file = file_of(fd);
+	if (offset + size > file->size)
+		file->size = offset + size;
+	return 0;
+}
+
+int shk_punch(int fd, uint64_t offset, uint64_t size)
+{
+	uint8_t *from;
+
+	sim_yield();
+	from = &sim_memory[index_of(file_of(fd))][offset];
+	if (sim_weak && sim_current)
+		sim_model_plain(from, size, true);
+	memset(from, 0, size);
+	return 0;
+}
+
+int shk_available(int fd, uint64_t *ret_bytes)
+{
+	(void)fd;
+	*ret_bytes = UINT64_MAX;
+	return 0;
+}
+
+int shk_set_mode(int fd, mode_t mode)
+{
+	(void)mode;
+	return file_of(fd) ? 0 : -EBADF;
+}
+
+int shk_set_group(int fd, gid_t group)
+{
+	(void)group;
+	return file_of(fd) ? 0 : -EBADF;
+}
+
+int shk_seal(int fd, bool growing)
+{
+	(void)growing;
+	return file_of(fd) ? 0 : -EBADF;
+}
+
+bool shk_can_link_unnamed(void)
+{
+	return true;
+}
+
+int shk_pread(int fd, void *to, size_t size, uint64_t offset)
+{
+	struct sim_file *file;
+
+	sim_yield();
+	file = file_of(fd);
+	if (!file)
+		return -EBADF;
+	if (offset + size > file->size)
+		return -EPROTO;
+	memcpy(to, &sim_memory[index_of(file)][offset], size);
+	return 0;
+}
+
+/* ---- mappings ---- */
+
+static int map(int fd, bool pin, void **ret_base)
+{
+	struct sim_process *process = sim_process();
+	int description;
+
+	sim_yield();
+	description = description_of(fd);
+	if (description < 0)
+		return -EBADF;
+	for (unsigned m = 0; m < SIM_MAPPINGS; m++) {
+		if (process->mappings[m].description >= 0)
+			continue;
+		sim_world.descriptions[description].references++;
+		process->mappings[m].description = (int8_t)description;
+		process->mappings[m].pin = pin;
+		process->mappings[m].base = pin ? (void *)&process->mappings[m]
+						: sim_memory[sim_world.descriptions[description].file];
+		*ret_base = process->mappings[m].base;
+		return 0;
+	}
+	return -ENOMEM;
+}
+
+int shk_map(int fd, uint64_t size, bool writable, void **ret_base)
+{
+	(void)size;
+	(void)writable;
+	return map(fd, false, ret_base);
+}
+
+void shk_unmap(void *base, uint64_t size)
+{
+	struct sim_process *process = sim_process();
+
+	(void)size;
+	sim_yield();
+	for (unsigned m = 0; m < SIM_MAPPINGS; m++) {
+		if (process->mappings[m].description < 0 || process->mappings[m].base != base)
+			continue;
+		put_description(process->mappings[m].description, NULL);
+		process->mappings[m].description = -1;
+		return;
+	}
+	sim_fail("unmapped what is not mapped");
+}
+
+int shk_pin(int fd, void **ret_page)
+{
+	return map(fd, true, ret_page);
+}
+
+void shk_unpin(void *page)
+{
+	if (page)
+		shk_unmap(page, 0);
+}
+
+void shk_use_huge_pages(void *base, uint64_t size)
+{
+	(void)base;
+	(void)size;
+}
+
+void shk_populate(void *base, uint64_t size, bool writable)
+{
+	(void)base;
+	(void)size;
+	(void)writable;
+}
+
+int32_t shk_pid(void)
+{
+	return sim_process()->pid;
+}
+
+/* ---- locks ---- */
+
+static int byte_of(struct sim_file *file, uint64_t byte)
+{
+	for (unsigned i = 0; i < file->byte_count; i++)
+		if (file->bytes[i].byte == byte)
+			return (int)i;
+	if (file->byte_count == SIM_BYTES) {
+		sim_fail("more than %d bytes locked", SIM_BYTES);
+		return 0;
+	}
+	file->bytes[file->byte_count].byte = byte;
+	file->bytes[file->byte_count].readers = 0;
+	file->bytes[file->byte_count].writer = -1;
+	return file->byte_count++;
+}
+
+static int take_lock(int fd, uint64_t byte, bool writes)
+{
+	struct sim_file *file;
+	int at, mine;
+
+	sim_yield();
+	file = file_of(fd);
+	mine = description_of(fd);
+	if (!file)
+		return -EBADF;
+	at = byte_of(file, byte);
+	if ((file->bytes[at].writer >= 0 && file->bytes[at].writer != mine) ||
+	    (writes && (file->bytes[at].readers & ~(UINT64_C(1) << mine))))
+		return -EAGAIN;
+	file->bytes[at].readers &= ~(UINT64_C(1) << mine);
+	file->bytes[at].writer = writes ? (int16_t)mine : -1;
+	if (!writes)
+		file->bytes[at].readers |= UINT64_C(1) << mine;
+	sim_model_acquire(channel(index_of(file), (unsigned)at));
+	return 0;
+}
+
+int shk_lock_write(int fd, uint64_t byte)
+{
+	return take_lock(fd, byte, true);
+}
+
+int shk_lock_read(int fd, uint64_t byte)
+{
+	return take_lock(fd, byte, false);
+}
+
+int shk_lock_drop(int fd, uint64_t byte)
+{
+	struct sim_file *file;
+	int at, mine;
+
+	sim_yield();
+	file = file_of(fd);
+	mine = description_of(fd);
+	if (!file)
+		return -EBADF;
+	at = byte_of(file, byte);
+	if (file->bytes[at].writer == mine)
+		file->bytes[at].writer = -1;
+	file->bytes[at].readers &= ~(UINT64_C(1) << mine);
+	sim_model_release(channel(index_of(file), (unsigned)at));
+	return 0;
+}
+
+static int probe(int fd, uint64_t byte, uint64_t count, bool any)
+{
+	struct sim_file *file;
+	uint64_t mine;
+
+	sim_yield();
+	file = file_of(fd);
+	if (!file)
+		return -EBADF;
+	mine = UINT64_C(1) << description_of(fd);
+	for (unsigned i = 0; i < file->byte_count; i++) {
+		if (file->bytes[i].byte - byte >= count)
+			continue;
+		if ((file->bytes[i].writer >= 0 && file->bytes[i].writer != description_of(fd)) ||
+		    (any && (file->bytes[i].readers & ~mine)))
+			return 1;
+		sim_model_acquire(channel(index_of(file), i));
+	}
+	return 0;
+}
+
+int shk_probe_write(int fd, uint64_t byte, uint64_t count)
+{
+	return probe(fd, byte, count, false);
+}
+
+int shk_probe_any(int fd, uint64_t byte, uint64_t count)
+{
+	return probe(fd, byte, count, true);
+}
+
+/* ---- futexes and barriers ---- */
+
+int shk_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns)
+{
+	sim_yield();
+	if (*word != expected)
+		return 0;
+	return sim_block(word, sim_world.now_ns + timeout_ns) ? 0 : -ETIMEDOUT;
+}
+
+void shk_futex_wake_all(uint32_t *word)
+{
+	sim_yield();
+	sim_wake(word);
+}
+
+bool shk_barrier_register(void)
+{
+	return !sim_world.no_membarrier;
+}
+
+bool shk_barrier_all(void)
+{
+	if (sim_world.no_membarrier)
+		return false;
+	sim_yield();
+	if (sim_weak)
+		sim_model_barrier_all();
+	return true;
+}
