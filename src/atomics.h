@@ -48,6 +48,12 @@ static inline bool shk_cas_acq_rel(shk_u64 *word, uint64_t expected, uint64_t de
 					   __ATOMIC_ACQUIRE);
 }
 
+static inline bool shk_cas_relaxed(shk_u64 *word, uint64_t expected, uint64_t desired)
+{
+	return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_RELAXED,
+					   __ATOMIC_RELAXED);
+}
+
 static inline bool shk_cas_release(shk_u64 *word, uint64_t expected, uint64_t desired)
 {
 	return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_RELEASE,

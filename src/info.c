@@ -1,6 +1,7 @@
 /*
  * Looking at a segment: figures, names, members, soundness.
  */
+#include "copy.h"
 #include "life.h"
 #include "lock.h"
 #include "member.h"
@@ -68,7 +69,19 @@ static int do_get_info(struct shmkit_segment *segment, struct shmkit_segment_inf
 
 /* ---- names ---- */
 
-static void entry_info(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
+/*
+ * Nothing keeps the extent from being used again meanwhile: what was read there counts only if the
+ * entry still is what was copied. False: it is not.
+ */
+static bool is_unchanged(struct shmkit_segment *segment, const struct shk_entry_copy *copy)
+{
+	/* info:R acquire. Pairs with table:F: the word before what is written into the extent. */
+	shk_fence_acquire();
+	return shk_load_relaxed(&shk_entry(segment, copy->index)->word) == copy->word;
+}
+
+/* False: it was removed meanwhile. */
+static bool entry_info(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
 		       struct shmkit_entry_info *ret_info)
 {
 	uint64_t room = (copy->fields.schema_size + 7u) & ~7u;
@@ -82,15 +95,15 @@ static void entry_info(struct shmkit_segment *segment, const struct shk_entry_co
 	};
 	strlcpy(ret_info->name, copy->name, sizeof(ret_info->name));
 	if (shk_object_borrow(segment, copy->index, &object) != 0 || object.live_word != copy->word)
-		return;
+		return is_unchanged(segment, copy);     /* damaged: what can be told */
 	ret_info->used = object.kind->used(&object);
 	schema = room && room < copy->fields.size
 			 ? shk_at(segment, copy->fields.offset + copy->fields.size - room, room) : NULL;
-	if (schema && room <= sizeof(ret_info->schema) &&
-	    shk_load_acquire(&shk_entry(segment, copy->index)->word) == copy->word) {
-		memcpy(ret_info->schema, schema, copy->fields.schema_size);
+	if (schema && room <= sizeof(ret_info->schema)) {
+		shk_copy_racing(ret_info->schema, schema, copy->fields.schema_size);
 		ret_info->schema[copy->fields.schema_size - 1] = '\0';
 	}
+	return is_unchanged(segment, copy);
 }
 
 int shk_object_get_info(const struct shk_object *object, struct shmkit_entry_info *ret_info)
@@ -107,9 +120,8 @@ int shk_object_get_info(const struct shk_object *object, struct shmkit_entry_inf
 	if (result)
 		return result;
 	if (shk_table_copy(object->segment, object->entry, &copy) != SHK_ENTRY_LIVE ||
-	    copy.word != object->live_word)
+	    copy.word != object->live_word || !entry_info(object->segment, &copy, &info))
 		return shk_fail_fixed(-ESTALE, "the structure was removed from its segment");
-	entry_info(object->segment, &copy, &info);
 	shk_struct_out(ret_info, &info, sizeof(info));
 	return 0;
 }
@@ -130,12 +142,12 @@ static int do_find(struct shmkit_segment *segment, const char *name,
 		result = shk_segment_enter(segment);
 	if (result)
 		return result;
-	if (!shk_table_find(segment, name, false, &copy))
-		return shk_fail(-ENOENT, "segment '%s' holds no '%s'", segment->title, name);
-	if (ret_entry) {
-		entry_info(segment, &copy, &info);
+	do {
+		if (!shk_table_find(segment, name, false, &copy))
+			return shk_fail(-ENOENT, "segment '%s' holds no '%s'", segment->title, name);
+	} while (ret_entry && !entry_info(segment, &copy, &info));
+	if (ret_entry)
 		shk_struct_out(ret_entry, &info, sizeof(info));
-	}
 	return 0;
 }
 
@@ -154,9 +166,9 @@ static int do_next_entry(struct shmkit_segment *segment, uint32_t *cursor,
 	if (result)
 		return result;
 	while (*cursor < segment->geometry.max_entries) {
-		if (shk_table_copy(segment, (*cursor)++, &copy) != SHK_ENTRY_LIVE)
+		if (shk_table_copy(segment, (*cursor)++, &copy) != SHK_ENTRY_LIVE ||
+		    !entry_info(segment, &copy, &info))
 			continue;
-		entry_info(segment, &copy, &info);
 		shk_struct_out(ret_entry, &info, sizeof(info));
 		return 1;
 	}
@@ -251,10 +263,12 @@ static int do_next_member(struct shmkit_segment *segment, uint32_t *cursor,
 		info.heartbeat_age_ns = beat ? (uint64_t)shk_now_ns() - beat : UINT64_MAX;
 		if (beat && (int64_t)info.heartbeat_age_ns < 0)
 			info.heartbeat_age_ns = 0;
-		memcpy(info.label, member->label, sizeof(info.label));
+		shk_copy_racing(info.label, member->label, sizeof(info.label));
 		info.label[sizeof(info.label) - 1] = '\0';
 		info.alive = !shk_member_is_dead(segment, id, &dead_word);
-		if (shk_load_acquire(&member->word) != word)
+		/* Pairs with the fence of its successor: FREE before what that one announces. */
+		shk_fence_acquire();
+		if (shk_load_relaxed(&member->word) != word)
 			continue;           /* it left meanwhile */
 		shk_struct_out(ret_member, &info, sizeof(info));
 		return 1;
@@ -290,7 +304,7 @@ static int do_set_label(struct shmkit_segment *segment, const char *label)
 	strlcpy(text, label, sizeof(text));
 	/* a forked child keeps it */
 	memcpy(segment->label, text, sizeof(text));
-	memcpy(shk_member(segment, segment->member_id)->label, text, sizeof(text));
+	shk_copy_racing(shk_member(segment, segment->member_id)->label, text, sizeof(text));
 	return 0;
 }
 
@@ -346,7 +360,8 @@ static int check_entry(struct shmkit_segment *segment, uint32_t index)
 		    shk_load_acquire(&shk_entry(segment, index)->word) == copy.word &&
 		    shk_load_acquire(&shk_entry(segment, i)->word) == other.word)
 			return damaged_entry(segment, &copy, "its name is there twice");
-	return object.kind->check ? object.kind->check(&object) : 0;
+	result = object.kind->check ? object.kind->check(&object) : 0;
+	return result && is_unchanged(segment, &copy) ? result : 0;
 }
 
 static int do_check(struct shmkit_segment *segment)

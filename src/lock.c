@@ -77,8 +77,8 @@ int shk_lock_word_acquire(struct shmkit_segment *segment, shk_u64 *lock, int64_t
 			return shk_fail(-EBUSY, "%s in segment '%s' is held by process %d (member %u), which "
 						"is alive but does not go on; continue or end that process",
 					what, segment->title,
-					(int)shk_member(segment, shk_lock_owner(seen) %
-								 segment->geometry.max_members)->pid,
+					(int)shk_load_relaxed(&shk_member(segment, shk_lock_owner(seen) %
+									  segment->geometry.max_members)->pid),
 					shk_lock_owner(seen));
 		if (!(seen & SHK_LOCK_WAITERS) &&
 		    !shk_cas_acq_rel(lock, seen, seen | SHK_LOCK_WAITERS))

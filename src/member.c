@@ -1,5 +1,6 @@
 #include "member.h"
 
+#include "copy.h"
 #include "repair.h"
 #include "sys.h"
 
@@ -76,13 +77,15 @@ static void write_announcement(struct shmkit_segment *segment, uint32_t id)
 	char label[SHK_LABEL_SIZE] = { 0 };
 
 	strlcpy(label, segment->label, sizeof(label));
+	/* Release. Pairs with the fence of one who looks at members: FREE before what we announce. */
+	shk_fence_release();
 	for (uint32_t entry = 0; entry < segment->geometry.max_entries; entry += 64)
 		shk_store_relaxed(shk_member_open_word(segment, id, entry), 0);   /* published by LIVE */
 	shk_store_relaxed(&member->pid, shk_pid());
 	shk_store_relaxed(&member->attached_ns, (uint64_t)shk_real_ns());
 	shk_store_relaxed(&member->heartbeat_ns, 0);
 	shk_store_relaxed(&member->heartbeat_mono_ns, 0);
-	memcpy(member->label, label, sizeof(label));
+	shk_copy_racing(member->label, label, sizeof(label));
 }
 
 /* 0: joined as id. -EAGAIN: not this id. */

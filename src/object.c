@@ -3,6 +3,7 @@
  */
 #include "object.h"
 
+#include "copy.h"
 #include "member.h"
 #include "schema.h"
 #include "structs.h"
@@ -370,6 +371,9 @@ static int check_same(struct shmkit_segment *segment, const struct shk_entry_cop
 	return 0;
 
 another_schema:
+	/* what was compared may be what came after it was removed */
+	if (shk_load_acquire(&shk_entry(segment, copy->index)->word) != copy->word)
+		return -ESTALE;
 	snprintf(what, sizeof(what), "its schema is '%.*s', '%.60s' was asked for",
 		 stored && copy->fields.schema_size <= 61 ? (int)copy->fields.schema_size - 1 : 60,
 		 stored ? stored : "damaged", schema);
@@ -445,7 +449,7 @@ static int create(struct shmkit_segment *segment, const char *name, const struct
 	}
 	object->kind->init(object, initial);
 	if (shape->schema_size)
-		memcpy(object->base + shape->size - room, schema, shape->schema_size);
+		shk_copy_racing(object->base + shape->size - room, schema, shape->schema_size);
 	object->live_word = shk_table_live_word(ret_found);
 	result = object->kind->open ? object->kind->open(object) : 0;
 	if (result) {

@@ -95,8 +95,8 @@ void shk_queue_record_tail(struct shmkit_queue *queue, uint64_t index)
 	uint64_t first = shk_step(queue, shk_index_position(queue, index), 0 - (uint64_t)run);
 	uint64_t unfinished = shk_free_word(queue, first);
 
-	/* acquire: see queue.c, record */
-	if (run == 0 || shk_load_acquire(shk_slot(queue, first)) != unfinished)
+	/* relaxed: only compared; the CAS tells */
+	if (run == 0 || shk_load_relaxed(shk_slot(queue, first)) != unfinished)
 		return;
 	/* record:W release. Its owner may be alive and about to store READY over it. */
 	shk_cas_release(shk_slot(queue, first), unfinished,
@@ -110,7 +110,8 @@ void shk_queue_record_head(struct shmkit_queue *queue, uint64_t index)
 	uint64_t first = shk_step(queue, shk_index_position(queue, index), 0 - (uint64_t)run);
 	uint64_t unfinished = shk_ready_word(queue, first);
 
-	if (run == 0 || shk_load_acquire(shk_slot(queue, first)) != unfinished)
+	/* relaxed, as in record_tail */
+	if (run == 0 || shk_load_relaxed(shk_slot(queue, first)) != unfinished)
 		return;
 	shk_cas_release(shk_slot(queue, first), unfinished,
 			shk_slot_word(shk_turn(queue, first), run, SHK_TAKEN, shk_slot_owner(index)));
@@ -128,7 +129,8 @@ static bool step_over_tomb(struct shmkit_queue *queue, uint64_t index, uint64_t 
 	shk_cas_release(shk_slot(queue, head), word, shk_freed_word(queue, head));
 	/* Dies here: FREE at a newer turn, head still before it. Peers: step over it. */
 	SHK_POINT("queue.tomb.freed");
-	shk_cas_acq_rel(&queue->shm->head, index, shk_index_word(shk_step(queue, head, 1), 0, 0));
+	/* tomb:H release. The record of the predecessor before the word that no longer names it. */
+	shk_cas_release(&queue->shm->head, index, shk_index_word(shk_step(queue, head, 1), 0, 0));
 	shk_event_signal(&queue->shm->space_event);
 	return true;
 }
@@ -139,10 +141,11 @@ static bool step_over_freed(struct shmkit_queue *queue, uint64_t index, uint64_t
 	uint64_t head = shk_index_position(queue, index);
 
 	if (shk_turn_ahead(queue, shk_slot_turn(word), shk_turn(queue, head)) != 1 ||
-	    shk_load_acquire(&queue->shm->head) != index)
+	    shk_load_relaxed(&queue->shm->head) != index)   /* relaxed: the CAS tells */
 		return false;
 	shk_queue_record_head(queue, index);
-	shk_cas_acq_rel(&queue->shm->head, index, shk_index_word(shk_step(queue, head, 1), 0, 0));
+	/* release, as tomb:H */
+	shk_cas_release(&queue->shm->head, index, shk_index_word(shk_step(queue, head, 1), 0, 0));
 	return true;
 }
 
@@ -209,12 +212,13 @@ int64_t shk_queue_claim_tail(struct shmkit_queue *queue, size_t count, uint64_t 
 		if (shk_unlikely(n == 0)) {
 			int64_t blocked;
 
-			if (shk_load_acquire(&shm->tail) != index)
+			/* relaxed, here and below: the slot's acquire orders it */
+			if (shk_load_relaxed(&shm->tail) != index)
 				continue;
 			blocked = tail_is_blocked(queue, position);
 			if (blocked < 0)
 				return blocked;
-			if (blocked == 1 && shk_load_acquire(&shm->tail) == index && impossible++ > 3)
+			if (blocked == 1 && shk_load_relaxed(&shm->tail) == index && impossible++ > 3)
 				return shk_object_damaged(&queue->object, "the slot at its tail, position "
 							  "%llu, is ahead of it", (unsigned long long)position);
 			continue;
@@ -224,8 +228,11 @@ int64_t shk_queue_claim_tail(struct shmkit_queue *queue, size_t count, uint64_t 
 			shk_queue_record_tail(queue, index);
 		next = shk_index_word(shk_step(queue, position, n), (unsigned)n,
 				      queue->object.segment->member_id);
-		/* claim:C acq_rel. Names us before anybody can see the position gone. */
-		if (shk_likely(shk_cas_acq_rel(&shm->tail, index, next))) {
+		/*
+		 * claim:C release. Names us before anybody can see the position gone, and the record
+		 * before it. What acquire would add the load of index has: a word occurs once.
+		 */
+		if (shk_likely(shk_cas_release(&shm->tail, index, next))) {
 			/* Dies here: named in tail. Peers: record. Repair: TOMB. */
 			SHK_POINT("queue.tail.claimed");
 			*ret_position = position;
@@ -279,8 +286,8 @@ int64_t shk_queue_claim_head(struct shmkit_queue *queue, size_t count, uint64_t 
 				shk_queue_record_head(queue, index);
 			next = shk_index_word(shk_step(queue, position, n), (unsigned)n,
 					      queue->object.segment->member_id);
-			/* claim:C acq_rel, as in claim_tail */
-			if (shk_likely(shk_cas_acq_rel(&shm->head, index, next))) {
+			/* claim:C release, as in claim_tail */
+			if (shk_likely(shk_cas_release(&shm->head, index, next))) {
 				/* Dies here: named in head. Peers: record. Repair: REDO. */
 				SHK_POINT("queue.head.claimed");
 				*ret_position = position;
@@ -291,7 +298,8 @@ int64_t shk_queue_claim_head(struct shmkit_queue *queue, size_t count, uint64_t 
 		}
 		if (step_over_tomb(queue, index, word) || step_over_freed(queue, index, word))
 			continue;
-		if (shk_load_acquire(&shm->head) != index)
+		/* relaxed: the slot's acquire orders it */
+		if (shk_load_relaxed(&shm->head) != index)
 			continue;
 		if ((ahead == 0 && (phase == SHK_FREE || phase == SHK_CLAIM)) || ahead == -1) {
 			int64_t result = nothing_ready(queue, position);
@@ -313,13 +321,14 @@ int64_t shk_queue_claim_head(struct shmkit_queue *queue, size_t count, uint64_t 
 int shk_queue_take_redo(struct shmkit_queue *queue, uint64_t *ret_position, uint64_t *ret_word)
 {
 	struct shk_queue_shm *shm = queue->shm;
-	uint64_t done = shk_load_acquire(&shm->redo_done);
+	/* relaxed: if it is behind, a scan is made for nothing, and the CAS fails */
+	uint64_t done = shk_load_relaxed(&shm->redo_done);
 	uint64_t set = shk_load_acquire(&shm->redo_set);
-	uint64_t head = shk_load_acquire(&shm->head) >> 20;
+	uint64_t head = shk_load_relaxed(&shm->head) >> 20;   /* relaxed: where to begin */
 
 	for (uint64_t i = 0; i <= queue->mask; i++) {
 		uint64_t slot = (head + i) & queue->mask;   /* the oldest first */
-		uint64_t word = shk_load_acquire(shk_slot(queue, slot));
+		uint64_t word = shk_load_relaxed(shk_slot(queue, slot));   /* relaxed: the CAS acquires */
 		uint64_t taken = shk_slot_word(shk_slot_turn(word),
 					       SHK_LEASE | (shk_slot_aux(word) & SHK_ATTEMPTS_MASK),
 					       SHK_TAKEN, queue->object.segment->member_id);
@@ -332,8 +341,8 @@ int shk_queue_take_redo(struct shmkit_queue *queue, uint64_t *ret_position, uint
 		*ret_word = taken;
 		return 1;
 	}
-	/* none left of those that set counts */
-	shk_cas_acq_rel(&shm->redo_done, done, set);
+	/* None left of those that set counts. relaxed: nothing is read on the strength of it. */
+	shk_cas_relaxed(&shm->redo_done, done, set);
 	return 0;
 }
 

@@ -226,10 +226,10 @@ int shk_queue_take_redo(struct shmkit_queue *queue, uint64_t *ret_position, uint
 
 static inline bool shk_queue_redo_pending(const struct shmkit_queue *queue)
 {
-	/* queue:E acquire. Pairs with queue:M: REDO before redo_set. */
-	uint64_t done = shk_load_acquire(&queue->shm->redo_done);
+	/* relaxed: whether to look at all; he who looks loads redo_set again */
+	uint64_t done = shk_load_relaxed(&queue->shm->redo_done);
 
-	return shk_unlikely(done < shk_load_acquire(&queue->shm->redo_set));
+	return shk_unlikely(done < shk_load_relaxed(&queue->shm->redo_set));
 }
 
 /* Records the newest claim of an index word in its first slot, unless it is finished. */

@@ -157,12 +157,12 @@ static int set_closed(struct shmkit_queue *queue, bool closed, const char *what)
 	shm = queue->shm;
 	/* The hint before the fact; never cleared, for another may be shutting down again. */
 	if (closed)
-		shk_store_seq_cst(&shm->closing, 1);
+		shk_store_relaxed(&shm->closing, 1);
 	do {
-		index = shk_load_acquire(&shm->tail);
+		index = shk_load_relaxed(&shm->tail);   /* relaxed: the CAS tells */
 		wanted = closed ? index | SHK_INDEX_CLOSED : index & ~SHK_INDEX_CLOSED;
-		/* shutdown:W acq_rel. In the word that claims change: a claim comes before it or fails. */
-	} while (index != wanted && !shk_cas_acq_rel(&shm->tail, index, wanted));
+		/* shutdown:W release. In the word that claims change: a claim comes before it or fails. */
+	} while (index != wanted && !shk_cas_release(&shm->tail, index, wanted));
 	/* Dies here: shut down (or open); those who wait look when their slice ends. */
 	SHK_POINT("queue.shutdown.closed");
 	shk_event_signal(&shm->ready_event);

@@ -102,7 +102,7 @@ uint64_t shk_space_used(struct shmkit_segment *segment)
 		const struct shk_entry_shm *entry = shk_entry(segment, index);
 
 		if (shk_entry_state(shk_load_acquire(&entry->word)) != SHK_ENTRY_FREE)
-			used += entry->size;
+			used += shk_load_relaxed(&entry->size);   /* a figure */
 	}
 	return used;
 }

@@ -76,7 +76,8 @@ bool shk_table_find(struct shmkit_segment *segment, const char *name, bool makin
 static int take_entry(struct shmkit_segment *segment, const char *name,
 		      const struct shk_shape *shape, struct shk_entry_copy *ret_copy)
 {
-	struct shk_entry_shm *entry = NULL;
+	struct shk_entry_shm *entry = NULL, fields;
+	char text[SHK_MAX_NAME_SIZE] = { 0 };
 	uint64_t offset, word = 0;
 	uint32_t index;
 	int result;
@@ -98,24 +99,22 @@ static int take_entry(struct shmkit_segment *segment, const char *name,
 				name, &offset);
 	if (result)
 		return result;
-	entry->offset = offset;
-	entry->size = shape->size;
-	entry->capacity = shape->capacity;
-	entry->requested = shape->requested;
-	entry->element_size = shape->element_size;
-	entry->kind = shape->kind;
-	entry->flags = shape->flags;
-	entry->alignment = shape->alignment;
-	entry->schema_size = shape->schema_size;
-	entry->reserved = 0;
-	memset(shk_entry_name(segment, index), 0, segment->geometry.name_size);
-	memcpy(shk_entry_name(segment, index), name, strlen(name));
+	fields = (struct shk_entry_shm){
+		.word = word, .offset = offset, .size = shape->size, .capacity = shape->capacity,
+		.requested = shape->requested, .element_size = shape->element_size, .kind = shape->kind,
+		.flags = shape->flags, .alignment = shape->alignment, .schema_size = shape->schema_size,
+	};
+	strlcpy(text, name, sizeof(text));
+	/* table:F release. Pairs with the fence of table:R: FREE before what is filled in. */
+	shk_fence_release();
+	shk_copy_racing(&entry->offset, &fields.offset, sizeof(fields) - sizeof(fields.word));
+	shk_copy_racing(shk_entry_name(segment, index), text, segment->geometry.name_size);
 	/* Dies here: a FREE entry. */
 	SHK_POINT("table.filled");
 	ret_copy->word = shk_entry_word(shk_entry_generation(word) + 1, SHK_ENTRY_INIT,
 					segment->member_id);
 	ret_copy->index = index;
-	memcpy(&ret_copy->fields, entry, sizeof(ret_copy->fields));
+	ret_copy->fields = fields;
 	/* table:W release. Pairs with table:R. */
 	shk_store_release(&entry->word, ret_copy->word);
 	/* Dies here: INIT(dead). Repair: DYING, then reaped. */
@@ -239,7 +238,7 @@ int shk_table_wait_made(struct shmkit_segment *segment, const struct shk_entry_c
 		return shk_fail(-EBUSY, "'%s' in segment '%s' is being made by process %d, which is alive "
 					"but does not go on", copy->name, segment->title,
 				owner < segment->geometry.max_members ?
-					(int)shk_member(segment, owner)->pid : 0);
+					(int)shk_load_relaxed(&shk_member(segment, owner)->pid) : 0);
 	return (int)result;
 }
 
@@ -255,13 +254,13 @@ static void reap(struct shmkit_segment *segment, uint32_t index, uint64_t word)
 	struct shk_entry_shm *entry = shk_entry(segment, index);
 	uint64_t generation = shk_entry_generation(word) + 1;
 	uint64_t mine = shk_entry_word(generation, SHK_ENTRY_REAP, segment->member_id);
-	uint64_t offset = entry->offset, size = entry->size;
 
 	if (!shk_cas_seq_cst(&entry->word, word, mine))
 		return;
 	/* Dies here: REAP(dead). Repair: DYING, then reaped again. */
 	SHK_POINT("table.reap");
-	take_memory(segment, offset, size);
+	/* read only now, when nobody else may fill it in */
+	take_memory(segment, entry->offset, entry->size);
 	shk_cas_seq_cst(&entry->word, mine, shk_entry_word(generation, SHK_ENTRY_FREE, 0));
 	SHK_POINT("table.free");
 }

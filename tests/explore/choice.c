@@ -18,9 +18,10 @@ static unsigned depth, known;               /* path[0 .. known) is to be taken a
 
 static uint64_t state;                      /* of the generator */
 static unsigned switchiness, deadliness, staleness;   /* one in so many */
-static unsigned until_death;                /* of a chain: choices of SIM_DIE before it is taken; 0 never */
+static unsigned until_death, until_switch;  /* choices of their kind before one is taken; 0 never */
 
-bool choice_chain;
+/* How often threads are switched: often and anywhere; never; a few times, at points chosen evenly. */
+static enum { OFTEN, NEVER, SELDOM } style;
 
 uint64_t choice_random(uint64_t below)
 {
@@ -41,8 +42,9 @@ void choice_seed(uint64_t seed)
 	switchiness = in_so_many[choice_random(4)];
 	deadliness = 8u << choice_random(5);
 	staleness = 2 + (unsigned)choice_random(6);
-	choice_chain = choice_random(2);
+	style = choice_random(3);
 	until_death = (unsigned)choice_random(80);
+	until_switch = (unsigned)choice_random(200);
 }
 
 void choice_start(void)
@@ -90,21 +92,36 @@ static unsigned *budget(enum sim_choice kind)
 	return NULL;
 }
 
-/* One after the other, each dying somewhere on its way: evenly, so that late points have their share. */
-static unsigned by_chain(enum sim_choice kind)
+/*
+ * Evenly, so that late points have their share: one after the other, each dying somewhere on its
+ * way; or with few switches (after Burckhardt et al., A Randomized Scheduler with Probabilistic
+ * Guarantees of Finding Bugs, 2010).
+ */
+static bool counted_down(unsigned *until, unsigned again)
 {
-	if (kind != SIM_DIE || until_death == 0 || --until_death > 0)
-		return 0;
-	until_death = (unsigned)choice_random(120);
-	return 1;
+	if (*until == 0 || --*until > 0)
+		return false;
+	*until = (unsigned)choice_random(again);
+	return true;
+}
+
+static unsigned evenly(enum sim_choice kind, unsigned count)
+{
+	if (kind == SIM_DIE)
+		return counted_down(&until_death, 200);
+	if (kind == SIM_PREEMPT && style == SELDOM)
+		return counted_down(&until_switch, 300) ? 1 + (unsigned)choice_random(count - 1) : 0;
+	if (kind == SIM_NEXT && style == SELDOM)
+		return (unsigned)choice_random(count);
+	return 0;
 }
 
 static unsigned by_chance(enum sim_choice kind, unsigned count)
 {
 	unsigned in_so_many = 1;
 
-	if (choice_chain && kind != SIM_STALE && kind != SIM_CASE)
-		return by_chain(kind);
+	if (style != OFTEN && kind != SIM_STALE && kind != SIM_CASE)
+		return evenly(kind, count);
 	if (kind == SIM_PREEMPT)
 		in_so_many = switchiness;
 	else if (kind == SIM_DIE)

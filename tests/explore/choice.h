@@ -14,9 +14,6 @@ struct bounds {
 extern enum choice_mode choice_mode;
 extern struct bounds choice_bounds;
 
-/* Of runs by chance, every other: threads run one after the other, and die on their way. */
-extern bool choice_chain;
-
 void choice_start(void);                    /* of a run */
 bool choice_next(void);                     /* by plan: another run is to be made */
 void choice_forget(void);                   /* the plan begins anew */

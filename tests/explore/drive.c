@@ -54,7 +54,7 @@ static struct {
 	uint64_t runs, seed;
 	double seconds;
 	int state;                          /* -1: all */
-	bool all, weaken;
+	bool all, hunt;
 } options = { .state = -1, .seed = 1 };
 
 /* ---- one run ---- */
@@ -179,7 +179,7 @@ static bool is_over(void)
 {
 	static unsigned asked;
 
-	if (runs >= runs_limit || (options.weaken && failures))
+	if (runs >= runs_limit || (options.hunt && failures))
 		return true;
 	return asked++ % 64 == 0 && now() > deadline;
 }
@@ -263,6 +263,13 @@ static void set_random(void)
 		for (unsigned k = 0; k < program->count; k++)
 			program->operations[k] =
 				(unsigned)choice_random(scenario.operations + scenario.extra);
+	}
+	/* one who comes when others have died and were cleaned up after, perhaps under an id of theirs */
+	if (scenario.attach && choice_random(4) == 0) {
+		unsigned last = (unsigned)choice_random(scenario.operations + scenario.extra);
+
+		programs[count - 1] = (struct program){ .actor = count, .count = 3,
+							.operations = { scenario.repair, scenario.attach, last } };
 	}
 	for (unsigned i = (unsigned)choice_random(3); i > 0; i--)
 		programs[program_count++] = (struct program){ .actor = 4, .count = 1,
@@ -437,15 +444,40 @@ static int order_named(const char *name)
 	exit(2);
 }
 
+/* Looks for a failure, a share of the time in each pass; exit status 0: there is one. */
+static int hunt(bool weak_alone)
+{
+	static const char *const order[] = { "random", "weak-random", "pairs", "chains", "weak-pairs", "weak-chains",
+					     "victims", "pairs-death", "pairs-freeze", "random", "weak-random" };
+	double seconds = options.seconds > 0 ? options.seconds : 10, start = now();
+	unsigned tried = 0;
+
+	options.hunt = true;
+	quiet = true;
+	runs_limit = UINT64_MAX;
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		const struct pass *pass = pass_named(order[i]);
+
+		if (options.pass ? pass != pass_named(options.pass) : pass->weak ? scenario.no_weak : weak_alone)
+			continue;
+		tried++;
+		deadline = now() + seconds / (options.pass ? 2 : weak_alone ? 5 : 11);
+		options.seed += 1000000;
+		run_pass(pass);
+		if (failures) {
+			printf("%s, after %llu runs, %.1f s\n", pass->name, (unsigned long long)runs, now() - start);
+			return 0;
+		}
+	}
+	printf("not found in %u passes, %.1f s\n", tried, now() - start);
+	return 1;
+}
+
 /* OFFSET[,OFFSET...]=ORDER: does an exploration find what goes wrong? */
 static int weaken(const char *what)
 {
-	static const char *const tried[] = { "weak-random", "weak-pairs", "weak-chains", "weak-random" };
-	double seconds = options.seconds > 0 ? options.seconds : 5, start = now();
 	char *rest;
 
-	runs_limit = UINT64_MAX;
-	options.weaken = true;
 	do {
 		uintptr_t offset = (uintptr_t)strtoull(what, &rest, 0);
 
@@ -453,18 +485,7 @@ static int weaken(const char *what)
 		what = rest + 1;
 	} while (*rest == ',');
 	sim_weak_order = order_named(what);
-	quiet = true;
-	for (size_t i = 0; i < sizeof(tried) / sizeof(tried[0]) && !failures; i++) {
-		deadline = now() + seconds / 4;
-		options.seed += 1000000;
-		run_pass(pass_named(tried[i]));
-		if (failures)
-			printf("caught by %s after %llu runs, %.1f s\n", tried[i], (unsigned long long)runs,
-			       now() - start);
-	}
-	if (!failures)
-		printf("not caught, %.1f s\n", now() - start);
-	return failures == 0;
+	return hunt(true);
 }
 
 /* ---- options ---- */
@@ -489,7 +510,7 @@ static void write_labels(void)
 static int usage(void)
 {
 	printf("usage: explore_%s [--pass NAME] [--all] [--runs N] [--seconds S] [--seed N] [--state N]\n"
-	       "       [--labels FILE] [--summary FILE] | --replay RUN | --sites | --weaken SITES=ORDER\n"
+	       "       [--labels FILE] [--summary FILE] | --replay RUN | --hunt | --sites | --weaken SITES=ORDER\n"
 	       "passes:", scenario.name);
 	for (size_t i = 0; i < PASSES; i++)
 		printf(" %s", passes[i].name);
@@ -509,10 +530,11 @@ int main(int argc, char **argv)
 		{ "summary", required_argument, NULL, 'u' },	{ "replay", required_argument, NULL, 'r' },
 		{ "all", no_argument, NULL, 'a' },		{ "weaken", required_argument, NULL, 'w' },
 		{ "sites", no_argument, NULL, 'i' },
+		{ "hunt", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	const char *weakened = NULL;
-	bool sites = false;
+	bool sites = false, hunts = false;
 	int result, letter;
 
 	while ((letter = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -551,6 +573,9 @@ int main(int argc, char **argv)
 		case 'i':
 			sites = true;
 			break;
+		case 'h':
+			hunts = true;
+			break;
 		default:
 			return usage();
 		}
@@ -563,6 +588,8 @@ int main(int argc, char **argv)
 		result = replay(options.replay);
 	else if (weakened)
 		result = weaken(weakened);
+	else if (hunts)
+		result = hunt(false);
 	else
 		result = sites ? list_sites() : as_tests();
 	if (options.labels)

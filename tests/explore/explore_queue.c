@@ -35,11 +35,12 @@ static const char *const operation_names[] = {
 	"reserve-keep", "dequeue-wait", "enqueue-wait", "close", "attach",
 };
 
-enum { EMPTY, ONE, HALF, FULL, WRAP, LAP, REUSED, AGAIN, WORN, STATES };
+enum { EMPTY, ONE, HALF, FULL, WRAP, LAP, REUSED, AGAIN, WORN, GAP, FREED, STATES };
 
 static const char *const state_names[] = {
 	"empty", "one element", "half full", "full", "near the wrap of the index", "across a lap, three",
 	"where another queue was removed", "one to be delivered again", "delivered 1,022 times",
+	"one, and a cancelled one behind it", "a cancelled one at the head, freed and not passed",
 };
 
 /* ---- what is known of a run ---- */
@@ -145,7 +146,7 @@ static void set_position(uint64_t position)
 static unsigned fill_of(unsigned state)
 {
 	static const unsigned fill[] = { [ONE] = 1, [HALF] = 2, [FULL] = 4, [WRAP] = 2, [LAP] = 3,
-					 [REUSED] = 1, [AGAIN] = 2, [WORN] = 1, [EMPTY] = 0 };
+					 [REUSED] = 1, [AGAIN] = 2, [WORN] = 1, [GAP] = 1, [EMPTY] = 0 };
 
 	return fill[state];
 }
@@ -175,6 +176,13 @@ static void build(unsigned state)
 		}
 		shm()->redelivered = 0;
 	}
+	if (state == GAP || state == FREED) {
+		must(shmkit_queue_reserve(queues[0], &slot));
+		must(shmkit_queue_cancel(queues[0], &slot));
+	}
+	/* as he leaves it who dies when he has freed the slot and is about to move the head */
+	if (state == FREED)
+		*shk_slot(queues[0], 0) = shk_freed_word(queues[0], 0);
 	for (unsigned i = 0; i < FIXTURE_PROCESSES; i++)
 		first_queues[i] = queues[i];
 }
@@ -187,7 +195,7 @@ static void begin(unsigned state)
 	memset(runs, 0, sizeof(runs));
 	outcome_count = put_count = kills_seen = 0;
 	was_shut = was_reopened = false;
-	in_place = disturbed = state == AGAIN || state == WORN;
+	in_place = disturbed = state >= AGAIN;
 	next_value = 10;
 	for (unsigned i = 0; i < FIXTURE_PROCESSES; i++)
 		queues[i] = first_queues[i];
@@ -468,15 +476,12 @@ static void reserve_and_end(struct sim_thread *thread, bool commits)
 	RUN.held--;
 }
 
-/* Gives back what was taken through the handle, as closing it does. */
+/* Gives back what was taken through the handle, as closing the last one of a process does. */
 static void close_and_open(struct sim_thread *thread)
 {
 	unsigned process = thread->process;
 
-	if (!queues[process])
-		return;
 	lease(thread);
-	disturbed = true;
 	shmkit_queue_close(queues[process]);
 	queues[process] = NULL;
 	for (unsigned t = 1; t < SIM_THREADS; t++)
@@ -484,6 +489,23 @@ static void close_and_open(struct sim_thread *thread)
 			runs[t].held = 0;
 	expect(shmkit_queue_open(fixture_segments[process], "q", FIXTURE_ELEMENT, &queues[process]), 0,
 	       "open");
+}
+
+/* The same of one handle of two: what was taken through the other stays. */
+static void close_second(struct sim_thread *thread)
+{
+	unsigned process = thread->process, held = RUN.held;
+	struct shmkit_queue *first = queues[process];
+
+	expect(shmkit_queue_open(fixture_segments[process], "q", FIXTURE_ELEMENT, &queues[process]), 0,
+	       "open");
+	lease(thread);
+	reserve(thread);
+	shmkit_queue_close(queues[process]);
+	queues[process] = first;
+	for (unsigned at = held; at < RUN.held; at++)
+		expect(shmkit_queue_ack(first, &RUN.slots[at]), -ESTALE, "ack after close");
+	RUN.held = held;
 }
 
 static bool shares_process(const struct sim_thread *thread)
@@ -542,7 +564,12 @@ static void operate(struct sim_thread *thread, unsigned operation)
 		enqueue(thread, 1, true);
 		break;
 	case CLOSE:
-		if (!shares_process(thread))
+		disturbed = true;
+		if (shares_process(thread) || !queues[thread->process])
+			break;
+		if (sim_choose(SIM_CASE, 2))
+			close_second(thread);
+		else
 			close_and_open(thread);
 		break;
 	case ATTACH:
@@ -577,6 +604,23 @@ static void settle_dead(struct sim_thread *thread)
 				RUN.batch_committed[b] ? COMMITTED : NEVER;
 }
 
+static void end_held(struct sim_thread *thread)
+{
+	sim_act_as(thread->process);
+	for (unsigned at = 0; at < RUN.held; at++) {
+		unsigned value = RUN.values[at];
+
+		if (RUN.slots[at].deliveries > 0) {
+			expect(shmkit_queue_ack(handle(thread), &RUN.slots[at]), 0, "ack of what was kept");
+			deliver(value, sim_step);
+		} else {
+			expect(shmkit_queue_commit(handle(thread), &RUN.slots[at]), 0, "commit of what was kept");
+			values[value].fate = COMMITTED;
+		}
+	}
+	sim_act_as(0);
+}
+
 static void end_threads(void)
 {
 	for (unsigned t = 1; t < SIM_THREADS; t++) {
@@ -584,11 +628,15 @@ static void end_threads(void)
 
 		if (thread->state == SIM_DEAD && !program_of(thread)->ended)
 			settle_dead(thread);
-		/* what is still held is left by a death */
-		if (thread->state == SIM_DONE && RUN.held > 0) {
-			disturbed = true;
+		if (thread->state != SIM_DONE || RUN.held == 0 ||
+		    !sim_world.processes[thread->process].alive)
+			continue;
+		disturbed = true;
+		/* what is still held is held, or is left by a death */
+		if (sim_step & 4)
+			end_held(thread);
+		else
 			sim_process_kill(thread->process);
-		}
 	}
 }
 
@@ -649,7 +697,9 @@ static void drain(void)
 	unsigned count = 0;
 	int result;
 
+	sim_tick(INT64_C(30000000));
 	while ((result = shmkit_queue_dequeue(queues[0], element)) == 0 && count++ < 40) {
+		sim_tick(INT64_C(30000000));
 		sim_step++;
 		deliver(fixture_decode(element, VALUES), sim_step);
 	}
@@ -711,17 +761,31 @@ static void check_statistics(unsigned left)
 			 (unsigned long long)stats.dequeued, left, (unsigned long long)stats.discarded);
 }
 
-static void audit(void)
+static unsigned count_left(void)
 {
 	unsigned left = 0;
 
-	sim_on_point = NULL;
-	end_threads();
-	fixture_recover();
 	for (unsigned v = 1; v < next_value; v++)
 		left += values[v].fate == COMMITTED && !values[v].got;
-	check_statistics(left);
-	drain();
+	return left;
+}
+
+static void audit(void)
+{
+	bool asked = sim_step & 1, filled_at_once;
+
+	sim_on_point = NULL;
+	end_threads();
+	/* repaired because somebody asks; or by the calls that meet what the dead have left */
+	if (asked) {
+		fixture_recover();
+		check_statistics(count_left());
+	}
+	/* an empty queue may still hold what the dead left: producers get past it without consumers */
+	filled_at_once = count_left() == 0 && (sim_step & 2);
+	if (!filled_at_once)
+		drain();
+	check_capacity();
 	check_values();
 	if (sim_deaths == 0 && sim_freezes == 0) {
 		check_order();
@@ -729,7 +793,7 @@ static void audit(void)
 		if (!in_place && !was_shut && !sim_weak)
 			check_outcomes();
 	}
-	check_capacity();
+	fixture_recover();
 	expect(shmkit_segment_check(fixture_segments[0]), 0, "check");
 }
 
@@ -741,6 +805,7 @@ const struct scenario scenario = {
 	.operation_names = operation_names,
 	.extra = OPERATIONS - SHUTDOWN - 1,
 	.repair = REPAIR,
+	.attach = ATTACH,
 	.build = build,
 	.begin = begin,
 	.operate = operate,
