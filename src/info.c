@@ -69,24 +69,31 @@ static int do_get_info(struct shmkit_segment *segment, struct shmkit_segment_inf
 
 /* ---- names ---- */
 
-/*
- * Nothing keeps the extent from being used again meanwhile: what was read there counts only if the
- * entry still is what was copied. False: it is not.
- */
 static bool is_unchanged(struct shmkit_segment *segment, const struct shk_entry_copy *copy)
 {
-	/* info:R acquire. Pairs with table:F: the word before what is written into the extent. */
-	shk_fence_acquire();
-	return shk_load_relaxed(&shk_entry(segment, copy->index)->word) == copy->word;
+	return shk_load_acquire(&shk_entry(segment, copy->index)->word) == copy->word;
+}
+
+static void read_schema(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
+			struct shmkit_entry_info *ret_info)
+{
+	uint64_t room = (copy->fields.schema_size + 7u) & ~7u;
+	const char *schema = room && room < copy->fields.size
+				     ? shk_at(segment, copy->fields.offset + copy->fields.size - room, room)
+				     : NULL;
+
+	if (!schema || room > sizeof(ret_info->schema))
+		return;
+	memcpy(ret_info->schema, schema, copy->fields.schema_size);
+	ret_info->schema[copy->fields.schema_size - 1] = '\0';
 }
 
 /* False: it was removed meanwhile. */
 static bool entry_info(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
 		       struct shmkit_entry_info *ret_info)
 {
-	uint64_t room = (copy->fields.schema_size + 7u) & ~7u;
 	struct shk_object object;
-	const char *schema;
+	int result;
 
 	*ret_info = (struct shmkit_entry_info){
 		.kind = copy->fields.kind, .offset = copy->fields.offset, .size = copy->fields.size,
@@ -94,16 +101,15 @@ static bool entry_info(struct shmkit_segment *segment, const struct shk_entry_co
 		.flags = copy->fields.flags,
 	};
 	strlcpy(ret_info->name, copy->name, sizeof(ret_info->name));
-	if (shk_object_borrow(segment, copy->index, &object) != 0 || object.live_word != copy->word)
-		return is_unchanged(segment, copy);     /* damaged: what can be told */
-	ret_info->used = object.kind->used(&object);
-	schema = room && room < copy->fields.size
-			 ? shk_at(segment, copy->fields.offset + copy->fields.size - room, room) : NULL;
-	if (schema && room <= sizeof(ret_info->schema)) {
-		shk_copy_racing(ret_info->schema, schema, copy->fields.schema_size);
-		ret_info->schema[copy->fields.schema_size - 1] = '\0';
+	result = shk_object_visit(segment, copy->index, &object);
+	if (result)
+		return result != -ENOENT && is_unchanged(segment, copy);   /* damaged: what can be told */
+	if (object.live_word == copy->word) {
+		ret_info->used = object.kind->used(&object);
+		read_schema(segment, copy, ret_info);
 	}
-	return is_unchanged(segment, copy);
+	shk_object_end_visit(segment, copy->index);
+	return object.live_word == copy->word;
 }
 
 int shk_object_get_info(const struct shk_object *object, struct shmkit_entry_info *ret_info)
@@ -349,19 +355,20 @@ static int check_entry(struct shmkit_segment *segment, uint32_t index)
 		return 0;
 	if (!memchr(shk_entry_name(segment, index), '\0', segment->geometry.name_size) || !copy.name[0])
 		return damaged_entry(segment, &copy, "its name has no end or no beginning");
-	result = shk_object_borrow(segment, index, &object);
-	if (result == -ENOENT)
-		return 0;                   /* removed meanwhile */
+	result = shk_object_visit(segment, index, &object);
+	if (result == -ENOENT || result == -EAGAIN)
+		return 0;                   /* removed meanwhile; or not to be looked at without a risk */
 	if (result)
 		return damaged_entry(segment, &copy, "its kind, sizes and extent do not fit together");
-	for (uint32_t i = 0; i < index; i++)
+	result = object.kind->check ? object.kind->check(&object) : 0;
+	shk_object_end_visit(segment, index);
+	for (uint32_t i = 0; i < index && !result; i++)
 		if (shk_table_copy(segment, i, &other) == SHK_ENTRY_LIVE &&
 		    strcmp(other.name, copy.name) == 0 &&
 		    shk_load_acquire(&shk_entry(segment, index)->word) == copy.word &&
 		    shk_load_acquire(&shk_entry(segment, i)->word) == other.word)
 			return damaged_entry(segment, &copy, "its name is there twice");
-	result = object.kind->check ? object.kind->check(&object) : 0;
-	return result && is_unchanged(segment, &copy) ? result : 0;
+	return result;
 }
 
 static int do_check(struct shmkit_segment *segment)

@@ -3,7 +3,6 @@
  */
 #include "object.h"
 
-#include "copy.h"
 #include "member.h"
 #include "schema.h"
 #include "structs.h"
@@ -206,7 +205,11 @@ static void stop_using(struct shmkit_segment *segment, uint32_t entry, struct sh
 		shk_lock_drop(segment->fd, SHK_LOCK_ENTRY + entry);
 		return;
 	}
-	if (object && object->kind->repair)
+	/*
+	 * Only while it still is what it was: an open that came too late has announced an entry whose
+	 * extent may be another's by now. LIVE after the bit was set, the extent cannot go away.
+	 */
+	if (object && object->kind->repair && shk_load_seq_cst(object->entry_word) == object->live_word)
 		object->kind->repair(object, &self);
 	SHK_POINT("object.given_back");
 	shk_member_announce(segment, entry, false);
@@ -239,6 +242,38 @@ bool shk_object_repair(const struct shk_dead *dead, uint32_t entry)
 	stop_using(segment, entry, found ? &object : NULL);
 	pthread_mutex_unlock(&segment->mutex);
 	return true;
+}
+
+int shk_object_visit(struct shmkit_segment *segment, uint32_t entry, struct shk_object *ret_object)
+{
+	int result = 0;
+
+	pthread_mutex_lock(&segment->mutex);
+	if (segment->open_counts[entry] == 0) {
+		if (segment->read_only)
+			result = shk_lock_read(segment->fd, SHK_LOCK_ENTRY + entry);
+		else
+			shk_member_announce(segment, entry, true);
+	}
+	if (result) {
+		pthread_mutex_unlock(&segment->mutex);
+		return -EAGAIN;
+	}
+	result = shk_object_borrow(segment, entry, ret_object);
+	if (result)
+		shk_object_end_visit(segment, entry);
+	return result;
+}
+
+void shk_object_end_visit(struct shmkit_segment *segment, uint32_t entry)
+{
+	if (segment->open_counts[entry] == 0) {
+		if (segment->read_only)
+			shk_lock_drop(segment->fd, SHK_LOCK_ENTRY + entry);
+		else
+			shk_member_announce(segment, entry, false);
+	}
+	pthread_mutex_unlock(&segment->mutex);
 }
 
 static void leave_entry(struct shk_object *object, bool joined)
@@ -344,11 +379,9 @@ static int check_kind(struct shmkit_segment *segment, const struct shk_entry_cop
 
 /* What was given when it was made against what is asked for now. */
 static int check_same(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
-		      const struct shk_shape *asked, const char *schema)
+		      const struct shk_shape *asked)
 {
 	char what[160];
-	uint64_t room = (copy->fields.schema_size + 7u) & ~7u;
-	const char *stored;
 	int result = check_kind(segment, copy, asked->kind, asked->element_size);
 
 	if (result)
@@ -362,18 +395,23 @@ static int check_same(struct shmkit_segment *segment, const struct shk_entry_cop
 			 asked->flags);
 		return mismatch(segment, copy, what);
 	}
+	return 0;
+}
+
+/* The schema lies in the extent: after that was announced. */
+static int check_schema(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
+			const struct shk_shape *asked, const char *schema)
+{
+	char what[160];
+	uint64_t room = (copy->fields.schema_size + 7u) & ~7u;
+	const char *stored;
+
 	if (!copy->fields.schema_size || !asked->schema_size)
 		return 0;
 	stored = copy->fields.size < room ? NULL
 		 : shk_at(segment, copy->fields.offset + copy->fields.size - room, room);
-	if (!stored || strncmp(stored, schema, copy->fields.schema_size) != 0)
-		goto another_schema;
-	return 0;
-
-another_schema:
-	/* what was compared may be what came after it was removed */
-	if (shk_load_acquire(&shk_entry(segment, copy->index)->word) != copy->word)
-		return -ESTALE;
+	if (stored && strncmp(stored, schema, copy->fields.schema_size) == 0)
+		return 0;
 	snprintf(what, sizeof(what), "its schema is '%.*s', '%.60s' was asked for",
 		 stored && copy->fields.schema_size <= 61 ? (int)copy->fields.schema_size - 1 : 60,
 		 stored ? stored : "damaged", schema);
@@ -449,7 +487,7 @@ static int create(struct shmkit_segment *segment, const char *name, const struct
 	}
 	object->kind->init(object, initial);
 	if (shape->schema_size)
-		shk_copy_racing(object->base + shape->size - room, schema, shape->schema_size);
+		memcpy(object->base + shape->size - room, schema, shape->schema_size);
 	object->live_word = shk_table_live_word(ret_found);
 	result = object->kind->open ? object->kind->open(object) : 0;
 	if (result) {
@@ -513,9 +551,14 @@ static int open_or_create(struct shmkit_segment *segment, const char *name, uint
 		return result;
 	for (;;) {
 		if (shk_table_find(segment, name, false, &found)) {
-			result = check_same(segment, &found, &shape, schema);
+			result = check_same(segment, &found, &shape);
 			if (!result)
 				result = attach(segment, &found, ret_object);
+			if (!result) {
+				result = check_schema(segment, &found, &shape, schema);
+				if (result)
+					drop_handle(*ret_object);
+			}
 			if (result != -ESTALE)
 				return result;
 			continue;

@@ -81,6 +81,14 @@ int shk_object_get_info(const struct shk_object *object, struct shmkit_entry_inf
  */
 int shk_object_borrow(struct shmkit_segment *segment, uint32_t entry, struct shk_object *ret_object);
 
+/*
+ * The same for a look inside: until shk_object_end_visit() the extent stays what it is, for it is
+ * announced as an opener does; the segment's mutex is held. 0; -ENOENT not LIVE; -EBADMSG the
+ * entry cannot be true; -EAGAIN it could not be announced. Ended when it fails.
+ */
+int shk_object_visit(struct shmkit_segment *segment, uint32_t entry, struct shk_object *ret_object);
+void shk_object_end_visit(struct shmkit_segment *segment, uint32_t entry);
+
 /* False when it could not be announced, so that nothing was done: the id must not be freed. */
 bool shk_object_repair(const struct shk_dead *dead, uint32_t entry);
 

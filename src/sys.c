@@ -66,9 +66,10 @@ static struct timespec to_timespec(int64_t ns)
 
 void shk_sleep_ns(int64_t ns)
 {
-	struct timespec left = to_timespec(ns);
+	/* Until a moment, not for a time: in a storm of signals what is left would never get less. */
+	struct timespec until = to_timespec(clock_ns(CLOCK_MONOTONIC) + ns);
 
-	while (KEEP_ERRNO(nanosleep(&left, &left)) == -EINTR)
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
 		;
 }
 
