@@ -12,6 +12,8 @@
  *	               stopped anywhere
  *	weak-pairs     two operations, 1 preemption, up to 2 stale loads or early stores
  *	weak-chains    as chains, with 1 death and up to 3 stale loads or early stores
+ *	weak-after     one killed at any access, then a repairer, then another, with up to 3 stale
+ *	               loads or early stores
  *	weak-random    as random, with C11's semantics
  */
 #include "choice.h"
@@ -28,7 +30,7 @@
 
 #include <cmocka.h>
 
-enum pass_kind { PAIRS, VICTIMS, CHAINS, RANDOM };
+enum pass_kind { PAIRS, VICTIMS, CHAINS, AFTER, RANDOM };
 
 static const struct pass {
 	const char *name;
@@ -45,6 +47,7 @@ static const struct pass {
 	{ "random", RANDOM, false, { .preemptions = 1000, .deaths = 3, .freezes = 1, .stale = 0 }, 4 },
 	{ "weak-pairs", PAIRS, true, { .preemptions = 1, .stale = 2 }, 2 },
 	{ "weak-chains", CHAINS, true, { .deaths = 1, .stale = 3 }, 3 },
+	{ "weak-after", AFTER, true, { .deaths = 1, .stale = 3 }, 2 },
 	{ "weak-random", RANDOM, true, { .preemptions = 1000, .deaths = 2, .freezes = 1, .stale = 8 }, 4 },
 };
 #define PASSES (sizeof(passes) / sizeof(passes[0]))
@@ -62,6 +65,7 @@ static struct {
 bool sim_failed;
 
 static uint64_t runs, failures, total_steps;
+static unsigned combinations_done, combinations_total;
 static char description[4096];
 static bool quiet;
 
@@ -158,7 +162,7 @@ static void run_once(void)
 
 		programs[i].at = 0;
 		programs[i].ended = false;
-		if (i > 0 && (current_pass->kind == VICTIMS || current_pass->kind == CHAINS))
+		if (i > 0 && current_pass->kind != PAIRS && current_pass->kind != RANDOM)
 			thread->after = thread->id - 1;
 	}
 	sim_run();
@@ -225,8 +229,8 @@ static void plan(unsigned combinations, void (*set)(unsigned combination))
 			break;
 		done++;
 	}
-	if (options.all)
-		printf("    %u of %u combinations of state and operations\n", done, total);
+	combinations_done = done;
+	combinations_total = total;
 }
 
 static void set_pair_of(unsigned combination)
@@ -244,6 +248,14 @@ static void set_chain(unsigned combination)
 	set_pair_of(combination);
 	programs[program_count++] = (struct program){ .actor = 4, .count = 1,
 						      .operations = { scenario.repair } };
+}
+
+static void set_after(unsigned combination)
+{
+	set_pair_of(combination);
+	programs[2] = programs[1];
+	programs[1] = (struct program){ .actor = 4, .count = 1, .operations = { scenario.repair } };
+	program_count = 3;
 }
 
 static void set_random(void)
@@ -290,6 +302,7 @@ static void run_pass(const struct pass *pass)
 	current_pass = pass;
 	choice_bounds = pass->bounds;
 	runs = failures = total_steps = 0;
+	combinations_done = combinations_total = 0;
 	choice_mode = pass->kind == RANDOM ? CHOICE_CHANCE : CHOICE_PLAN;
 	if (pass->kind == RANDOM)
 		by_chance();
@@ -297,7 +310,7 @@ static void run_pass(const struct pass *pass)
 		plan(scenario.operations, set_victim);
 	else
 		plan(scenario.operations * scenario.operations,
-		     pass->kind == CHAINS ? set_chain : set_pair_of);
+		     pass->kind == CHAINS ? set_chain : pass->kind == AFTER ? set_after : set_pair_of);
 }
 
 static void build_states(void)
@@ -313,9 +326,12 @@ static void report(const struct pass *pass, double seconds)
 {
 	FILE *file;
 
-	printf("%s %s: %llu runs, %llu accesses, %llu failures, %.1f s\n", scenario.name, pass->name,
+	printf("%s %s: %llu runs, %llu accesses, %llu failures, %.1f s", scenario.name, pass->name,
 	       (unsigned long long)runs, (unsigned long long)total_steps, (unsigned long long)failures,
 	       seconds);
+	if (combinations_total)
+		printf("; %u of %u combinations of state and operations", combinations_done, combinations_total);
+	printf("\n");
 	if (!options.summary)
 		return;
 	file = fopen(options.summary, "a");
@@ -323,9 +339,9 @@ static void report(const struct pass *pass, double seconds)
 		perror(options.summary);
 		exit(2);
 	}
-	fprintf(file, "explore\t%s\t%s\t%llu\t%llu\t%llu\t%.1f\n", scenario.name, pass->name,
+	fprintf(file, "explore\t%s\t%s\t%llu\t%llu\t%llu\t%u\t%u\t%.1f\n", scenario.name, pass->name,
 		(unsigned long long)runs, (unsigned long long)total_steps, (unsigned long long)failures,
-		seconds);
+		combinations_done, combinations_total, seconds);
 	fclose(file);
 }
 
@@ -448,7 +464,7 @@ static int order_named(const char *name)
 static int hunt(bool weak_alone)
 {
 	static const char *const order[] = { "random", "weak-random", "pairs", "chains", "weak-pairs", "weak-chains",
-					     "victims", "pairs-death", "pairs-freeze", "random", "weak-random" };
+					     "weak-after", "victims", "pairs-death", "pairs-freeze", "random", "weak-random" };
 	double seconds = options.seconds > 0 ? options.seconds : 10, start = now();
 	unsigned tried = 0;
 
@@ -461,7 +477,7 @@ static int hunt(bool weak_alone)
 		if (options.pass ? pass != pass_named(options.pass) : pass->weak ? scenario.no_weak : weak_alone)
 			continue;
 		tried++;
-		deadline = now() + seconds / (options.pass ? 2 : weak_alone ? 5 : 11);
+		deadline = now() + seconds / (options.pass ? 2 : weak_alone ? 6 : 12);
 		options.seed += 1000000;
 		run_pass(pass);
 		if (failures) {
