@@ -73,7 +73,8 @@
  * Limits. A stopped process (SIGSTOP, a frozen cgroup, a core being dumped) is alive, and can hold
  * up others at the place it is working on; where a lock is concerned they get -EBUSY after a
  * bounded time. A peer with write access can deny service; it cannot make another crash, loop
- * without end or touch memory outside the segment.
+ * without end or touch memory outside the segment. One who may only read the object can, by locks
+ * on the file, make opens fail with -EUSERS and delay the last close, which then leaves the name.
  *
  * No inline function, macro, callback or variadic call is needed to use any of it.
  */

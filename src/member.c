@@ -159,19 +159,19 @@ int shk_member_join(struct shmkit_segment *segment)
 
 	for (int round = 0; round < JOIN_ROUNDS; round++) {
 		result = join_once(segment);
-		if (result == -EUSERS) {
-			/*
-			 * One who is no member yet may repair: a registry full of the dead mends itself.
-			 * If others have repaired, and taken the ids, meanwhile: again.
-			 */
-			if (shk_repair_dead(segment, NULL) == 0 &&
-			    shk_member_count_others(segment) == segment->geometry.max_members)
-				break;
-		} else if (result == -EAGAIN) {
-			shk_sleep_ns(1000000);
-		} else {
+		if (result != -EUSERS && result != -EAGAIN)
 			break;
-		}
+		/*
+		 * One who is no member yet may repair: a registry full of the dead mends itself, though
+		 * somebody who stands still may have locked the one id that is FREE.
+		 */
+		if (shk_repair_dead(segment, NULL) > 0)
+			continue;
+		/* If others have repaired, and taken the ids, meanwhile: again. */
+		if (result == -EAGAIN)
+			shk_sleep_ns(1000000);
+		else if (shk_member_count_others(segment) == segment->geometry.max_members)
+			break;
 	}
 	if (result == 0)
 		return 0;

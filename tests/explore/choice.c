@@ -42,7 +42,7 @@ void choice_seed(uint64_t seed)
 	switchiness = in_so_many[choice_random(4)];
 	deadliness = 8u << choice_random(5);
 	staleness = 2 + (unsigned)choice_random(6);
-	style = choice_random(3);
+	style = (unsigned)choice_random(3);
 	until_death = (unsigned)choice_random(80);
 	until_switch = (unsigned)choice_random(200);
 }

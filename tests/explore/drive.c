@@ -39,16 +39,16 @@ static const struct pass {
 	struct bounds bounds;
 	double seconds;                     /* as a test */
 } passes[] = {
-	{ "pairs", PAIRS, false, { .preemptions = 2 }, 3 },
-	{ "pairs-death", PAIRS, false, { .preemptions = 1, .deaths = 1 }, 2 },
-	{ "pairs-freeze", PAIRS, false, { .preemptions = 1, .freezes = 1 }, 2 },
-	{ "victims", VICTIMS, false, { .deaths = 2 }, 2 },
-	{ "chains", CHAINS, false, { .deaths = 2 }, 2 },
-	{ "random", RANDOM, false, { .preemptions = 1000, .deaths = 3, .freezes = 1, .stale = 0 }, 4 },
-	{ "weak-pairs", PAIRS, true, { .preemptions = 1, .stale = 2 }, 2 },
-	{ "weak-chains", CHAINS, true, { .deaths = 1, .stale = 3 }, 3 },
-	{ "weak-after", AFTER, true, { .deaths = 1, .stale = 3 }, 2 },
-	{ "weak-random", RANDOM, true, { .preemptions = 1000, .deaths = 2, .freezes = 1, .stale = 8 }, 4 },
+	{ "pairs", PAIRS, false, { .preemptions = 2 }, 2 },
+	{ "pairs-death", PAIRS, false, { .preemptions = 1, .deaths = 1 }, 1 },
+	{ "pairs-freeze", PAIRS, false, { .preemptions = 1, .freezes = 1 }, 1 },
+	{ "victims", VICTIMS, false, { .deaths = 2 }, 1 },
+	{ "chains", CHAINS, false, { .deaths = 2 }, 1 },
+	{ "random", RANDOM, false, { .preemptions = 1000, .deaths = 3, .freezes = 1, .stale = 0 }, 3 },
+	{ "weak-pairs", PAIRS, true, { .preemptions = 1, .stale = 2 }, 1 },
+	{ "weak-chains", CHAINS, true, { .deaths = 1, .stale = 3 }, 1 },
+	{ "weak-after", AFTER, true, { .deaths = 1, .stale = 3 }, 1 },
+	{ "weak-random", RANDOM, true, { .preemptions = 1000, .deaths = 2, .freezes = 1, .stale = 8 }, 3 },
 };
 #define PASSES (sizeof(passes) / sizeof(passes[0]))
 

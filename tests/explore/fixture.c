@@ -23,12 +23,20 @@ void fixture_build(void (*make)(unsigned process))
 		.name_size = 8, .max_members = FIXTURE_MEMBERS,
 	};
 
-	must(shmkit_segment_create("s", FIXTURE_SIZE, &options, &fixture_segments[0]));
-	make(0);
+	fixture_build_as(FIXTURE_SIZE, &options, make);
+}
+
+void fixture_build_as(uint64_t size, const struct shmkit_segment_options *options,
+		      void (*make)(unsigned process))
+{
+	must(shmkit_segment_create("s", size, options, &fixture_segments[0]));
+	if (make)
+		make(0);
 	for (unsigned i = 1; i <= SCENARIO_ACTORS; i++) {
 		sim_act_as(sim_process_new());
 		must(shmkit_segment_open("s", 0, &fixture_segments[i]));
-		make(i);
+		if (make)
+			make(i);
 	}
 	sim_act_as(0);
 }
@@ -41,7 +49,7 @@ bool fixture_attach(struct sim_thread *thread)
 	thread->process = process;
 	shk_process = &sim_world.processes[process].page;
 	result = shmkit_segment_open("s", 0, &fixture_segments[process]);
-	if (result == -EUSERS)
+	if (result == -EUSERS || (result == -EBUSY && sim_freezes))
 		return false;
 	if (result)
 		sim_fail("open: %s", shmkit_last_error());
@@ -58,7 +66,7 @@ void fixture_recover(void)
 		if (shmkit_segment_recover(segment, NULL))
 			sim_fail("recover: %s", shmkit_last_error());
 	}
-	for (uint32_t id = 0; id < FIXTURE_MEMBERS; id++) {
+	for (uint32_t id = 0; id < segment->geometry.max_members; id++) {
 		const struct shk_member_shm *member = shk_member(segment, id);
 
 		word = member->word;

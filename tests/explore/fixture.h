@@ -16,6 +16,10 @@ extern struct shmkit_segment *fixture_segments[FIXTURE_PROCESSES];
 /* Creates "s" and opens it in the actors. make(process) is then called as each, 0 first. */
 void fixture_build(void (*make)(unsigned process));
 
+/* The same with a segment of another shape; make may be NULL. */
+void fixture_build_as(uint64_t size, const struct shmkit_segment_options *options,
+		      void (*make)(unsigned process));
+
 /* A newcomer: the thread goes on as a new process that opens the segment. False: no id was free. */
 bool fixture_attach(struct sim_thread *thread);
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 struct sim_world sim_world;
+void (*sim_on_name)(const struct sim_file *file);
 uint8_t sim_memory[SIM_FILES][SIM_FILE_SIZE] __attribute__((aligned(4096)));
 
 /* ---- descriptions and files ---- */
@@ -35,7 +36,7 @@ static int new_file(void)
 		if (file->references || file->linked)
 			continue;
 		memset(sim_memory[i], 0, file->size);   /* what its predecessor left */
-		*file = (struct sim_file){ .linked = false };
+		*file = (struct sim_file){ .linked = false, .serial = ++sim_world.last_serial };
 		return (int)i;
 	}
 	sim_fail("more than %d files", SIM_FILES);
@@ -79,11 +80,12 @@ static void put_description(int number, struct sim_process *dead)
 	if (--sim_world.descriptions[number].references)
 		return;
 	for (unsigned i = 0; i < file->byte_count; i++) {
-		if (file->bytes[i].writer == number) {
+		if (file->bytes[i].writer != number && !(file->bytes[i].readers >> number & 1))
+			continue;
+		if (file->bytes[i].writer == number)
 			file->bytes[i].writer = -1;
-			tell(channel((unsigned)(file - sim_world.files), i), dead);
-		}
 		file->bytes[i].readers &= ~(UINT64_C(1) << number);
+		tell(channel((unsigned)(file - sim_world.files), i), dead);
 	}
 	file->references--;
 }
@@ -118,6 +120,13 @@ static struct sim_file *file_of(int fd)
 static unsigned index_of(const struct sim_file *file)
 {
 	return (unsigned)(file - sim_world.files);
+}
+
+static void set_linked(struct sim_file *file, bool linked)
+{
+	file->linked = linked;
+	if (sim_on_name)
+		sim_on_name(file);
 }
 
 static struct sim_file *named(const char *name)
@@ -316,7 +325,7 @@ int shk_link_unnamed(int fd, const char *name)
 	if (named(name))
 		return -EEXIST;
 	snprintf(file->name, sizeof(file->name), "%s", name);
-	file->linked = true;
+	set_linked(file, true);
 	sim_model_release(file_channel(index_of(file)));
 	return 0;
 }
@@ -338,8 +347,9 @@ int shk_rename(const char *from, const char *to)
 	if (!file)
 		return -ENOENT;
 	if (replaced)
-		replaced->linked = false;
+		set_linked(replaced, false);
 	snprintf(file->name, sizeof(file->name), "%s", to);
+	set_linked(file, true);
 	return 0;
 }
 
@@ -351,7 +361,7 @@ int shk_unlink(const char *name)
 	file = named(name);
 	if (!file)
 		return -ENOENT;
-	file->linked = false;
+	set_linked(file, false);
 	return 0;
 }
 
@@ -419,7 +429,7 @@ int shk_punch(int fd, uint64_t offset, uint64_t size)
 	sim_yield();
 	from = &sim_memory[index_of(file_of(fd))][offset];
 	if (sim_weak && sim_current)
-		sim_model_plain(from, size, true);
+		sim_model_punch(from, size);
 	memset(from, 0, size);
 	return 0;
 }
@@ -562,6 +572,13 @@ static int byte_of(struct sim_file *file, uint64_t byte)
 	return file->byte_count++;
 }
 
+/* A spin lock of the kernel's orders all that look at a byte, whatever they find. */
+static void order_at_byte(const struct sim_file *file, unsigned at)
+{
+	sim_model_acquire(channel(index_of(file), at));
+	sim_model_release(channel(index_of(file), at));
+}
+
 static int take_lock(int fd, uint64_t byte, bool writes)
 {
 	struct sim_file *file;
@@ -573,6 +590,7 @@ static int take_lock(int fd, uint64_t byte, bool writes)
 	if (!file)
 		return -EBADF;
 	at = byte_of(file, byte);
+	order_at_byte(file, (unsigned)at);
 	if ((file->bytes[at].writer >= 0 && file->bytes[at].writer != mine) ||
 	    (writes && (file->bytes[at].readers & ~(UINT64_C(1) << mine))))
 		return -EAGAIN;
@@ -580,7 +598,6 @@ static int take_lock(int fd, uint64_t byte, bool writes)
 	file->bytes[at].writer = writes ? (int16_t)mine : -1;
 	if (!writes)
 		file->bytes[at].readers |= UINT64_C(1) << mine;
-	sim_model_acquire(channel(index_of(file), (unsigned)at));
 	return 0;
 }
 
@@ -625,10 +642,10 @@ static int probe(int fd, uint64_t byte, uint64_t count, bool any)
 	for (unsigned i = 0; i < file->byte_count; i++) {
 		if (file->bytes[i].byte - byte >= count)
 			continue;
+		order_at_byte(file, i);
 		if ((file->bytes[i].writer >= 0 && file->bytes[i].writer != description_of(fd)) ||
 		    (any && (file->bytes[i].readers & ~mine)))
 			return 1;
-		sim_model_acquire(channel(index_of(file), i));
 	}
 	return 0;
 }

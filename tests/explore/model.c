@@ -43,6 +43,7 @@ static struct location {
 	uint8_t size;
 	uint16_t last;                      /* message */
 	uint32_t read_clock[SIM_THREADS];
+	uint32_t plain_clock[SIM_THREADS];  /* of plain loads and stores */
 } locations[LOCATIONS];
 static unsigned location_count;
 
@@ -466,12 +467,36 @@ void sim_model_plain(const volatile void *address, size_t size, bool writes)
 					 "is not ordered before", me(), offset, t);
 				break;
 			}
-		location->read_clock[me()] = NOW.clock[me()];
+		location->read_clock[me()] = location->plain_clock[me()] = NOW.clock[me()];
 		if (writes) {
 			mine = insert(location, last, 0);
 			mine->late = mine->plain = true;
 			wrote(location, mine, __ATOMIC_RELAXED);
 		}
+		offset = location->offset + location->size;
+	}
+}
+
+/*
+ * The kernel puts zeros there. Who reads by atomic accesses meanwhile finds the one or the other;
+ * who uses it plainly must have ended before.
+ */
+void sim_model_punch(volatile void *address, size_t size)
+{
+	uint32_t offset = offset_of(address), end = offset + (uint32_t)size;
+
+	tick();
+	while (offset < end) {
+		struct location *location = location_at(offset, 1);
+
+		for (unsigned t = 0; t < SIM_THREADS; t++)
+			if (t != me() && location->plain_clock[t] > NOW.clock[t]) {
+				sim_fail("race: thread %u gives back the memory at offset %u, and what thread %u "
+					 "does there is not ordered before", me(), offset, t);
+				break;
+			}
+		wrote(location, insert(location, newest(location), 0), __ATOMIC_RELEASE);
+		write_memory(location, 0);
 		offset = location->offset + location->size;
 	}
 }

@@ -24,7 +24,7 @@
 
 #define SIM_THREADS 8                       /* of all processes together; 0 is the one that audits */
 #define SIM_PROCESSES 16
-#define SIM_FILES 4
+#define SIM_FILES 8
 #define SIM_FILE_SIZE (64u << 10)           /* bytes a file can have */
 #define SIM_FDS 12                          /* of a process */
 #define SIM_MAPPINGS 12
@@ -37,6 +37,7 @@
 
 struct sim_file {
 	bool linked;
+	uint32_t serial;                    /* another for each file that was ever made in a run */
 	uint16_t references;                /* descriptions */
 	uint16_t byte_count;
 	uint64_t size;
@@ -63,6 +64,7 @@ struct sim_process {
 struct sim_world {
 	int64_t now_ns;
 	uint32_t last_epoch;
+	uint32_t last_serial;
 	uint32_t heap_used;
 	bool no_membarrier;
 	struct sim_process processes[SIM_PROCESSES];
@@ -177,6 +179,7 @@ bool sim_model_swap(volatile void *address, unsigned size, const uint64_t *expec
 		    int fail_order, uint64_t *ret_old);
 void sim_model_fence(int order);
 void sim_model_plain(const volatile void *address, size_t size, bool writes);
+void sim_model_punch(volatile void *address, size_t size);
 void sim_model_barrier_all(void);
 void sim_model_start(struct sim_thread *thread);     /* knows what its creator knows */
 void sim_model_join(void);                            /* the explorer knows all */
@@ -203,9 +206,13 @@ void sim_weaken(uintptr_t address);
 void sim_labels_each(void (*visit)(const char *label, void *arg), void *arg);
 extern void (*sim_on_point)(const char *label);      /* of a scenario; may be NULL */
 
+/* Of a scenario: that file has got its name, or has it no longer. May be NULL. */
+extern void (*sim_on_name)(const struct sim_file *file);
+
 /* ---- private memory of a process (world.c) ---- */
 
 uint32_t sim_heap_blocks(unsigned process);
+void *sim_calloc(size_t count, size_t size);         /* of the process that calls */
 
 /* As the library's own copies: each piece of 8 bytes is a plain access. */
 void *sim_memcpy(void *to, const void *from, size_t size);

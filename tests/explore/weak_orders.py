@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Weakens each memory order of the library by one step and sees whether an exploration fails.
 
-Usage: weak_orders.py [--seconds S] [--jobs N] [--only TEXT] [--summary FILE] SOURCE-DIR ORDERS PROGRAM...
+Usage: weak_orders.py [--seconds S] [--jobs N] [--only TEXT] [--pass NAME] [--summary FILE] SOURCE-DIR ORDERS PROGRAM...
 
 The programs are explore_*. An order is one line of source, however often it was inlined. Weaker by
 one step: seq_cst to acq_rel, acq_rel to acquire and to release, acquire and release to relaxed.
@@ -90,6 +90,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--only", default="")
+    parser.add_argument("--pass", dest="only_pass")
     parser.add_argument("--summary")
     parser.add_argument("source")
     parser.add_argument("orders")
@@ -112,7 +113,8 @@ def main():
         by_use = sorted(places[key]["sites"].items(), key=lambda item: -sum(c for _, c in item[1]))
         for program, sites in by_use:
             what = ",".join(offset for offset, _ in sites) + "=" + weaker
-            out = subprocess.run([program, "--weaken", what, "--seconds", str(options.seconds)],
+            out = subprocess.run([program, "--weaken", what, "--seconds", str(options.seconds),
+                                  *(["--pass", options.only_pass] if options.only_pass else [])],
                                  capture_output=True, text=True)
             if out.returncode == 0 or out.returncode < 0:
                 how = out.stdout.strip().splitlines()[-1:] or [f"signal {-out.returncode}"]
@@ -120,7 +122,7 @@ def main():
         return None
 
     tasks = [(key, weaker) for key in sorted(places) for weaker in STEPS.get(places[key]["order"], [])
-             if options.only in key[0]]
+             if options.only in f"{key[0]}:{key[1]}"]
     caught = listed = missed = 0
     used = set()
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:

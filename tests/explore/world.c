@@ -19,7 +19,6 @@ struct block {
 	uint64_t pad[7];                    /* what is behind it begins on a line */
 };
 
-void *sim_calloc(size_t count, size_t size);
 void *sim_reallocarray(void *old, size_t count, size_t size);
 void sim_free(void *memory);
 int sim_mutex_lock(pthread_mutex_t *mutex);
