@@ -153,6 +153,25 @@ static int join_once(struct shmkit_segment *segment)
 	return result;
 }
 
+/* Grows with every id that is taken or freed. */
+static uint64_t registry_changes(struct shmkit_segment *segment)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t id = 0; id < segment->geometry.max_members; id++)
+		sum += shk_load_acquire(&shk_member(segment, id)->word) ^ SHK_MEMBER_LIVE;
+	return sum;
+}
+
+/* True when all ids were those of living members at one moment, not each at its own. */
+static bool is_full(struct shmkit_segment *segment)
+{
+	uint64_t before = registry_changes(segment);
+
+	return shk_member_count_others(segment) == segment->geometry.max_members &&
+	       registry_changes(segment) == before;
+}
+
 int shk_member_join(struct shmkit_segment *segment)
 {
 	int result = -EUSERS;
@@ -170,7 +189,7 @@ int shk_member_join(struct shmkit_segment *segment)
 		/* If others have repaired, and taken the ids, meanwhile: again. */
 		if (result == -EAGAIN)
 			shk_sleep_ns(1000000);
-		else if (shk_member_count_others(segment) == segment->geometry.max_members)
+		else if (is_full(segment))
 			break;
 	}
 	if (result == 0)

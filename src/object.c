@@ -166,6 +166,9 @@ int shk_object_borrow(struct shmkit_segment *segment, uint32_t entry, struct shk
 
 	if (shk_table_copy(segment, entry, &copy) != SHK_ENTRY_LIVE)
 		return -ENOENT;
+	/* object:O seq_cst, as in attach(): the open bit before this, DYING before the bits are read. */
+	if (shk_load_seq_cst(&shk_entry(segment, entry)->word) != copy.word)
+		return -ENOENT;
 	return bind(segment, &copy, ret_object);
 }
 

@@ -28,7 +28,8 @@
 #define HANDLES 2u                          /* of a process */
 
 enum {
-	OPEN, CLOSE, CREATE, OPEN_OR_CREATE, REPLACE, OPEN_OR_REPLACE, UNLINK, CREATE_PERSIST, CYCLE, OPEN_READ,
+	OPEN, CLOSE, CREATE, OPEN_OR_CREATE, REPLACE, OPEN_OR_REPLACE, UNLINK, CREATE_PERSIST, CYCLE,
+	OPEN_READ,
 	REPAIR, CLOSE_AND_CREATE, OPEN_TWICE, PERSIST_CYCLE, OPERATIONS
 };
 
@@ -37,12 +38,15 @@ static const char *const operation_names[] = {
 	"cycle", "open-read", "repair", "close-and-create", "open-twice", "persist-cycle",
 };
 
-enum { NONE, ONE, TWO, ANOTHER, LEFT, PERSIST, PERSIST_ONE, OLD_AND_NEW, UNLINKED, DAMAGED, DAMAGED_HELD, STATES };
+enum {
+	NONE, ONE, TWO, ANOTHER, LEFT, PERSIST, PERSIST_ONE, OLD_AND_NEW, UNLINKED, DAMAGED, DAMAGED_HELD,
+	STATES
+};
 
 static const char *const state_names[] = {
 	"no segment", "one member", "two members", "a member elsewhere", "left by a dead one",
-	"persistent, nobody in it", "persistent, one member", "an old one and its successor", "without a name",
-	"damaged, nobody in it", "damaged, and one member",
+	"persistent, nobody in it", "persistent, one member", "an old one and its successor",
+	"without a name", "damaged, nobody in it", "damaged, and one member",
 };
 
 /* ---- what is known of a run ---- */
@@ -53,7 +57,8 @@ static struct file {                        /* by serial */
 	bool explicitly;                    /* by an unlink */
 } files[FILES_A_RUN], files_at[STATES][FILES_A_RUN];
 
-static struct shmkit_segment *handles[FIXTURE_PROCESSES][HANDLES], *handles_at[STATES][FIXTURE_PROCESSES][HANDLES];
+static struct shmkit_segment *handles[FIXTURE_PROCESSES][HANDLES];
+static struct shmkit_segment *handles_at[STATES][FIXTURE_PROCESSES][HANDLES];
 
 static struct {
 	uint32_t named;                     /* serial of what has the name, 0 none */
@@ -471,8 +476,8 @@ static void check_resources(void)
 		if (!process->alive)
 			continue;
 		if (open_fds(process) != fds || mapped(process) != mappings || sim_heap_blocks(p) != 2 * fds)
-			sim_fail("process %u has %u handles, and %u descriptors, %u mappings, %u blocks", p, fds,
-				 open_fds(process), mapped(process), sim_heap_blocks(p));
+			sim_fail("process %u has %u handles, and %u descriptors, %u mappings, %u blocks", p,
+				 fds, open_fds(process), mapped(process), sim_heap_blocks(p));
 	}
 }
 

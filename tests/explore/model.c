@@ -19,7 +19,7 @@
 #define LOCATIONS 320
 #define MESSAGES 6000
 #define UNITS (SIM_FILES * SIM_FILE_SIZE / 8)
-#define STALE_CHOICES 4u
+#define STALE_CHOICES 6u
 #define GAP (1u << 16)                      /* between times of messages, for what comes between */
 
 struct view {
