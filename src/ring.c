@@ -102,7 +102,7 @@ static SHK_COLD int take_role(struct shmkit_ring *ring, shk_u64 *role, uint32_t 
 	owner = shk_lock_owner(shk_load_relaxed(role)) % segment->geometry.max_members;
 	return shk_fail(-EBUSY, "ring '%s' has its %s, process %d (member %u), which is alive; a ring with "
 				"several is created with %s", shk_object_name(&ring->object), who,
-			(int)shk_member(segment, owner)->pid, owner, flag);
+			(int)shk_load_relaxed(&shk_member(segment, owner)->pid), owner, flag);
 }
 
 /* A push that its dead producer did not finish is none. Holder of the role only. */

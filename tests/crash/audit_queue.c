@@ -243,8 +243,7 @@ bool queue_audit(struct scene *scene)
 	if (!drain(scene, queue, &got, &again) || !settle(scene) || !drain(scene, queue, &got, &again) ||
 	    !compare(scene, got, again) || !right_end(scene, queue))
 		return false;
-	if (scene->killed_ns && now_ns() - scene->killed_ns > scene->worst_ns)
-		scene->worst_ns = now_ns() - scene->killed_ns;
+	note_worst(scene);
 	if (!all_of_it(scene, scene->variant % 2 ? queue : scene->peer.queue,
 		       scene->variant % 4 < 2 ? queue : scene->peer.queue) ||
 	    !fine(scene, "queue_get_stats", shmkit_queue_get_stats(queue, &stats)))

@@ -34,6 +34,7 @@ bool blocked_start(struct scene *scene, int64_t (*body)(struct scene *scene, str
 		if (shared->result == 0)
 			shared->result = body(scene, shared);
 		shared->done_ns = now_ns();
+		shared->delay_ns = delay_ns();
 		if (shared->result < 0)
 			snprintf(shared->error, sizeof(shared->error), "%s", shmkit_last_error());
 		close_hands(&scene->own);
@@ -58,8 +59,8 @@ bool blocked_end(struct scene *scene, const struct blocked **ret_blocked)
 			*ret_blocked = shared;
 			if (!WIFEXITED(status))
 				return wrong(scene, "a blocked peer died with status %d", status);
-			if (shared->done_ns > scene->killed_ns)
-				scene->blocked_ns = shared->done_ns - scene->killed_ns;
+			if (shared->done_ns > scene->killed_ns + shared->delay_ns)
+				scene->blocked_ns = shared->done_ns - scene->killed_ns - shared->delay_ns;
 			if (shared->result < 0)
 				return wrong(scene, "a blocked peer: %lld, %s", (long long)shared->result,
 					     shared->error);

@@ -12,7 +12,7 @@
 /* What it found out, in memory shared with the worker. */
 struct blocked {
 	uint64_t taken;                     /* bits of ids */
-	uint64_t done_ns;
+	uint64_t done_ns, delay_ns;         /* and how long it was ready, and was not let run */
 	int64_t result;
 	uint32_t ready;
 	char error[200];

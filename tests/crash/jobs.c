@@ -4,6 +4,7 @@
  */
 #include "run.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,9 +103,41 @@ static void add(struct run_tally *sum, const struct run_tally *tally)
 
 static struct board *board;
 static const struct run_options *all_options;
+static int turns_fd;
+
+/* A worker and its victims on one processor: what one waits for the other does next. */
+static void stay_on(unsigned processor)
+{
+	cpu_set_t set, allowed;
+	unsigned left = processor;
+
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+		return;
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &allowed) || left-- > 0)
+			continue;
+		CPU_ZERO(&set);
+		CPU_SET(cpu, &set);
+		(void)sched_setaffinity(0, sizeof(set), &set);
+		return;
+	}
+}
+
+static unsigned processors(void)
+{
+	cpu_set_t allowed;
+
+	return sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? (unsigned)CPU_COUNT(&allowed) : 1;
+}
 
 static void work(unsigned job)
 {
+	struct run_options options = *all_options;
+
+	options.job = job;
+	options.processors = processors();
+	options.turns_fd = turns_fd;
+	stay_on(job % options.processors);
 	if (!run_private_shm())
 		_exit(77);
 	for (;;) {
@@ -119,7 +152,7 @@ static void work(unsigned job)
 			continue;
 		board->workers[job] = at % board->count + 1;
 		task->place.beat_ns = now_ns();
-		run_subject(all_options, task->subject, task->state, task->part, task->from, &task->place,
+		run_subject(&options, task->subject, task->state, task->part, task->from, &task->place,
 			    &task->tally);
 		task->done = 1;
 		board->workers[job] = 0;
@@ -190,8 +223,9 @@ next:
 
 static bool is_hung(unsigned job)
 {
-	return board->workers[job] &&
-	       now_ns() - board->tasks[board->workers[job] - 1].place.beat_ns > HANG_NS;
+	uint64_t beat_ns = board->workers[job] ? board->tasks[board->workers[job] - 1].place.beat_ns : 0;
+
+	return beat_ns && now_ns() > beat_ns && now_ns() - beat_ns > HANG_NS;
 }
 
 static bool watch(unsigned jobs)
@@ -246,7 +280,8 @@ bool run_all(const struct run_options *options, struct run_tally *ret_tally)
 	all_options = options;
 	board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (board == MAP_FAILED)
+	turns_fd = memfd_create("crash", MFD_CLOEXEC);
+	if (board == MAP_FAILED || turns_fd < 0)
 		return false;
 	run_each(options, add_tasks, NULL);
 	memset(ret_tally, 0, sizeof(*ret_tally));
@@ -256,5 +291,6 @@ bool run_all(const struct run_options *options, struct run_tally *ret_tally)
 		add(ret_tally, &board->tasks[i].tally);
 	}
 	munmap(board, sizeof(*board));
+	close(turns_fd);
 	return ran;
 }

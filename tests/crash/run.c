@@ -1,15 +1,14 @@
 #include "run.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
 #define NOWHERE UINT32_MAX
 #define SETTLE_ROUNDS 6u
+#define VARIANTS 17u                        /* of audits, and one */
 #define STEPPED_TOO_OFTEN 6u
 #define RECORDED_MAX 20u
 
@@ -22,29 +21,6 @@ struct run {
 	unsigned recorded;                  /* how often it had to be traced anew */
 	struct scene scene;
 };
-
-void run_bind_now(char *argv[])
-{
-	if (getenv("LD_BIND_NOW"))
-		return;
-	setenv("LD_BIND_NOW", "1", 1);
-	execv("/proc/self/exe", argv);
-	perror("crash: /proc/self/exe");
-}
-
-bool run_private_shm(void)
-{
-	if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) {
-		perror("crash: unshare");
-		return false;
-	}
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-	    mount("crash", "/dev/shm", "tmpfs", 0, "size=16m") != 0) {
-		perror("crash: mount");
-		return false;
-	}
-	return true;
-}
 
 /* ---- one victim ---- */
 
@@ -158,6 +134,7 @@ static void kill_victim(struct scene *scene)
 {
 	trace_kill(scene->victim);
 	scene->killed_ns = now_ns();
+	scene->killed_delay_ns = delay_ns();
 	scene->victim = 0;
 }
 
@@ -244,6 +221,7 @@ static void freeze_at(struct run *run, const struct subject *subject, unsigned s
 		}
 		scene->victim = 0;
 		scene->killed_ns = now_ns();
+		scene->killed_delay_ns = delay_ns();
 		scene->result_known = true;
 		if (!scene->note->returned)
 			wrong(scene, "the victim did not go on after SIGCONT");
@@ -274,6 +252,7 @@ static bool repairer_dies(struct run *run, uint32_t then)
 	}
 	trace_kill(repairer);
 	scene->killed_ns = now_ns();
+	scene->killed_delay_ns = delay_ns();
 	if (end == TRACE_FAULT)
 		return wrong(scene, "the repairer died or met a signal");
 	/* killed at its end instead: another thing to survive, but not the point that was meant */
@@ -360,7 +339,7 @@ static bool record(struct run *run, const struct subject *subject, unsigned stat
 	return good;
 }
 
-/* Until it is the same twice: the heap of the worker, which the victims inherit, comes to rest. */
+/* Until it is the same twice. */
 static bool record_settled(struct run *run, const struct subject *subject, unsigned state)
 {
 	uint32_t count;
@@ -386,6 +365,22 @@ static void record_again(struct run *run, const struct subject *subject, unsigne
 	run->stepped = run->tally->stepped;
 }
 
+/*
+ * Victims that die before their first instruction, with each way of the audit: the heap of the
+ * worker, which victims inherit, is after them as it will be from then on.
+ */
+static void warm_up(struct run *run, const struct subject *subject, unsigned state)
+{
+	for (uint32_t variant = 0; variant < VARIANTS; variant++) {
+		if (start(run, subject, state)) {
+			kill_victim(&run->scene);
+			run->scene.variant = variant;
+			subject->family->audit(&run->scene);
+		}
+		finish(run, NOWHERE, NOWHERE);
+	}
+}
+
 static void run_point(struct run *run, const struct subject *subject, unsigned state, uint32_t point)
 {
 	run->place->point = point;
@@ -400,6 +395,29 @@ static void run_point(struct run *run, const struct subject *subject, unsigned s
 		pairs_at(run, subject, state, point);
 		break;
 	}
+}
+
+/*
+ * To be traced takes two switches of context for each instruction, which among dozens of workers
+ * that are ready to run would take for ever: as many as there are processors have their turn. The
+ * kernel drops the lock of one who dies. Not watched meanwhile.
+ */
+static void take_turn(const struct run *run)
+{
+	struct flock turn = { .l_type = F_WRLCK, .l_whence = SEEK_SET,
+			      .l_start = run->options->job % run->options->processors, .l_len = 1 };
+
+	run->place->beat_ns = 0;
+	while (fcntl(run->options->turns_fd, F_SETLKW, &turn) != 0 && errno == EINTR)
+		;
+	run->place->beat_ns = now_ns();
+}
+
+static void end_turn(const struct run *run)
+{
+	struct flock turn = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
+	(void)fcntl(run->options->turns_fd, F_SETLK, &turn);
 }
 
 static struct run the_run;
@@ -437,6 +455,7 @@ void run_subject(const struct run_options *options, const struct subject *subjec
 	uint64_t began = now_ns();
 	unsigned maps, maps_after;
 	int fd, fd_after;
+	bool recorded;
 
 	run->options = options;
 	run->place = place;
@@ -449,9 +468,13 @@ void run_subject(const struct run_options *options, const struct subject *subjec
 	run->scene.learned_count = 0;
 	run->stepped = tally->stepped;
 	run->recorded = 0;
-	/* the second time the heap of the worker is as it will be from then on */
-	if (!learn(run, subject, state) || !learn(run, subject, state) ||
-	    !record_settled(run, subject, state))
+	take_turn(run);
+	recorded = learn(run, subject, state);
+	if (recorded)
+		warm_up(run, subject, state);
+	recorded = recorded && record_settled(run, subject, state);
+	end_turn(run);
+	if (!recorded)
 		return;
 	if (part == 0 && from == 0)
 		tally->traced += run->trace.count;

@@ -24,6 +24,9 @@ struct run_options {
 	unsigned jobs;
 	uint32_t parts;                     /* into which the points of one state are cut */
 	bool quiet;
+	/* of a worker, set by run_all() */
+	unsigned job, processors;
+	int turns_fd;                       /* a file to take turns on */
 };
 
 struct run_tally {

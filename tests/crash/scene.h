@@ -42,6 +42,7 @@ struct note {
 	int64_t result;                     /* of the call */
 	uint32_t returned;
 	uint32_t out_count;
+	uint32_t unseen;                    /* 1: only how many is known */
 	uint64_t out[OUT_MAX];              /* what it got: ids, handles */
 	uint64_t base;                      /* where the victim has the segment mapped */
 	uint64_t size;
@@ -59,6 +60,7 @@ struct scene {
 	struct note *note;
 	pid_t victim;                       /* 0: a victim is not there */
 	uint64_t killed_ns;                 /* its teardown; 0: it was not killed */
+	uint64_t killed_delay_ns;
 	bool result_known;                  /* it has returned: note->result is what happened */
 	int64_t learned;                    /* result of an undisturbed call in this state */
 	uint32_t learned_count;
@@ -115,6 +117,16 @@ bool is(struct scene *scene, const char *what, int64_t result, int64_t wanted);
 /* ---- time ---- */
 
 uint64_t now_ns(void);
+
+/*
+ * How long this process has been ready to run and was not let, since it began: what other work on
+ * the machine takes, and not the library. 0 where the kernel does not tell.
+ */
+uint64_t delay_ns(void);
+
+/* Since the victim's teardown, without such delays. */
+uint64_t since_death_ns(const struct scene *scene);
+void note_worst(struct scene *scene);       /* the audit has come as far as a peer's next calls */
 void nap_ms(unsigned milliseconds);
 
 /*

@@ -268,8 +268,7 @@ static bool audit(struct scene *scene)
 		return false;
 	if (!audit_value(scene, scene->variant % 2 ? scene->peer.other : scene->fresh.other))
 		return false;
-	if (scene->killed_ns && now_ns() - scene->killed_ns > scene->worst_ns)
-		scene->worst_ns = now_ns() - scene->killed_ns;
+	note_worst(scene);
 	return audit_segment(scene, scene->fresh.segment, 2);
 }
 

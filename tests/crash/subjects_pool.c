@@ -272,8 +272,7 @@ static bool audit(struct scene *scene)
 	if (!audit_objects(scene, pool, &gone) || !audit_walk(scene, pool, &count, &fresh) ||
 	    !count_is_right(scene, count, fresh, gone) || !all_of_it(scene, pool, count))
 		return false;
-	if (scene->killed_ns && now_ns() - scene->killed_ns > scene->worst_ns)
-		scene->worst_ns = now_ns() - scene->killed_ns;
+	note_worst(scene);
 	/* what the dead owned goes, and nothing else; what was adopted may be the worker's or the dead's */
 	reclaimed = shmkit_pool_reclaim(pool);
 	owned = count - (unsigned)scene->ids - (unsigned)scene->leased + gone;

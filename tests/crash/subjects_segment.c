@@ -294,8 +294,7 @@ static bool audit(struct scene *scene)
 	there = result == 0;
 	if (!there && (result != -ENOENT || !may_be_gone(scene)))
 		return wrong(scene, "opening the segment: %d, %s", result, shmkit_last_error());
-	if (scene->killed_ns && now_ns() - scene->killed_ns > scene->worst_ns)
-		scene->worst_ns = now_ns() - scene->killed_ns;
+	note_worst(scene);
 	if (there && scene->state == ALL_ALIVE) {
 		close_hands(&scene->fresh);
 		scene->fresh.segment = scene->peer.segment;

@@ -271,7 +271,7 @@ static bool audit_contact(struct scene *scene)
 {
 	void *handle = NULL;
 	int result = kind(scene)->open_or_create(scene->peer.segment, "x", &handle);
-	uint64_t took = (now_ns() - scene->killed_ns) / NS_PER_MS;
+	uint64_t took = since_death_ns(scene) / NS_PER_MS;
 
 	if (result < 0 && !(result == -ENOSPC && (scene->state == FULL || scene->state == TIGHT)))
 		return fine(scene, "open_or_create by a peer", result);
@@ -293,12 +293,11 @@ static bool audit(struct scene *scene)
 	look(scene->peer.segment, on_contact);
 	if (on_contact && !audit_contact(scene))
 		return false;
-	if (on_contact && scene->killed_ns && now_ns() - scene->killed_ns > scene->worst_ns)
-		scene->worst_ns = now_ns() - scene->killed_ns;
+	if (on_contact)
+		note_worst(scene);
 	if (!fresh_segment(scene) || !audit_name(scene, scene->fresh.segment))
 		return false;
-	if (scene->killed_ns && now_ns() - scene->killed_ns > scene->worst_ns)
-		scene->worst_ns = now_ns() - scene->killed_ns;
+	note_worst(scene);
 	if (scene->present && scene->peer.other && scene->state == EXISTS && effect(scene) == REMOVE) {
 		kind(scene)->close(scene->peer.other);
 		scene->peer.other = NULL;

@@ -9,13 +9,14 @@
 
 enum {
 	EMPTY, ONE, FULL, FULL_OF_ONE, TWO_WORDS, TWO_WORDS_FULL, GENERATION, ORPHANS, HALF_MADE, REUSED,
-	HIDDEN, STATES
+	HIDDEN, PROMISED, STATES
 };
 
 static const char *const state_names[] = {
 	"empty", "one of three", "full", "full, of one", "two words of hints", "two words of hints, full",
 	"generations used up", "objects of the dead", "half made by the dead",
 	"where another was removed", "a free slot that hints hide",
+	"used slots that hints promise",
 };
 
 static const struct state {
@@ -25,6 +26,7 @@ static const struct state {
 	[EMPTY] = { 3, 0, 0 }, [ONE] = { 3, 1, 0 }, [FULL] = { 3, 3, 0 }, [FULL_OF_ONE] = { 1, 1, 0 },
 	[TWO_WORDS] = { 66, 65, 3 }, [TWO_WORDS_FULL] = { 66, 66, 0 }, [GENERATION] = { 4, 1, 0 },
 	[ORPHANS] = { 3, 2, 0 }, [HALF_MADE] = { 3, 3, 2 }, [REUSED] = { 3, 2, 0 }, [HIDDEN] = { 3, 3, 2 },
+	[PROMISED] = { 3, 3, 0 },
 };
 
 static struct built {
@@ -121,6 +123,9 @@ static void poke(unsigned state)
 	} else if (state == HALF_MADE) {
 		*word_of(1) = shk_pool_own_word(pool_handles[NEWCOMER], 2, SHK_SLOT_ACQUIRING);
 		hide(1);
+	} else if (state == PROMISED) {
+		for (unsigned level = 0; level < SHK_POOL_LEVELS; level++)
+			pool_handles[0]->levels[level][0] = 0;
 	} else if (state == HIDDEN) {
 		hide(1);
 		pool_handles[0]->shm->rescan_set = 1;
@@ -147,6 +152,7 @@ static void build(unsigned number)
 	if (dead)
 		sim_process_kill(NEWCOMER);
 	/* the last is shared; a few of the others are on the board */
+	pool_known.built = pool_known.object_count;
 	pool_known.shared = pool_known.object_count ? pool_known.object_count - 1 : POOL_OBJECTS;
 	for (unsigned i = 0; i + 1 < pool_known.object_count && i < 4; i++)
 		pool_known.objects[i * 21 % (pool_known.object_count - 1)].on_board = true;

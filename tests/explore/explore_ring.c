@@ -15,7 +15,7 @@ const struct ring_state ring_states[] = {
 	{ .name = "dropped_base lags", .capacity = 2, .fill = 2, .position = BEFORE_WRAP, .overwritten = 2,
 	  .lagging = true },
 	{ .name = "elements of 16 bytes 32 apart", .capacity = 3, .fill = 2, .alignment = 32, .warm = true },
-	{ .name = "a producer has died in a push", .capacity = 3, .fill = 2, .dead = true },
+	{ .name = "a producer has died in a push", .capacity = 3, .fill = 3, .dead = true },
 	{ .name = "without membarrier", .capacity = 2, .fill = 1, .no_membarrier = true },
 };
 #define STATES (sizeof(ring_states) / sizeof(ring_states[0]))

@@ -13,9 +13,9 @@
 #include <errno.h>
 
 const char *const pool_operation_names[] = {
-	"acquire", "acquire2", "release", "release-acquire", "release-shared", "adopt", "adopt-shared",
-	"read", "view", "walk", "reclaim", "repair", "acquire-all", "owner", "figures", "close", "leave",
-	"attach",
+	"acquire", "acquire2", "release", "release-acquire", "release-shared", "renew-shared", "adopt-shared",
+	"read", "read-new", "view", "walk", "reclaim", "repair", "adopt", "acquire-all", "release-found",
+	"owner", "figures", "close", "leave", "attach",
 };
 
 /* ---- the board ---- */
@@ -78,7 +78,7 @@ static void check_full(const struct sim_thread *thread)
 		sim_fail("\"full\", and slot %u is being acquired", POOL_RUN.slot);
 }
 
-/* New, zero, and written in place; NULL: the pool is full. */
+/* New, zero, and written in place; NULL: the pool is full, or somebody has found and released it. */
 static struct pool_object *acquire(struct sim_thread *thread)
 {
 	unsigned value = pool_known.next_value++;
@@ -98,6 +98,9 @@ static struct pool_object *acquire(struct sim_thread *thread)
 		sim_fail("acquire: %d, 0x%llx: %s", result, (unsigned long long)name, shmkit_last_error());
 		return NULL;
 	}
+	object->returned = true;
+	if (object->doomed)
+		return NULL;
 	at = shmkit_pool_get(handle(thread), name);
 	if (!at) {
 		sim_fail("a new object is not there");
@@ -106,6 +109,7 @@ static struct pool_object *acquire(struct sim_thread *thread)
 	sim_memcpy(element, at, sizeof(element));
 	if (element[0] || element[1])
 		sim_fail("a new object is not zero");
+	object->writing = value;
 	fixture_encode(element, value);
 	/* racing: one who still copies the last object there finds out by its word */
 	shk_copy_racing(at, element, sizeof(element));
@@ -129,11 +133,11 @@ static bool read_in_place(struct sim_thread *thread, const struct pool_object *o
 
 	if (!at)
 		return !is_stale("get", -ESTALE, object);
-	/* one that may be reclaimed is read with care only: it may be another's by now */
-	if (pool_is_orphan(object) || object->released)
+	/* another's may be reclaimed, when he dies, while it is read */
+	if (object->owner != thread->process || object->leaving)
 		return true;
 	sim_memcpy(element, at, sizeof(element));
-	if (!object->released && object->value && fixture_decode(element, POOL_OBJECTS) != object->value)
+	if (object->value && fixture_decode(element, POOL_OBJECTS) != object->value)
 		sim_fail("an object in place holds another's bytes");
 	return true;
 }
@@ -163,6 +167,22 @@ static void release_one(struct sim_thread *thread)
 		object = acquire(thread);
 	if (object && read_in_place(thread, object))
 		release(thread, object);
+}
+
+/* One that somebody has just made and does not know of yet. */
+static void release_found(struct sim_thread *thread)
+{
+	struct pool_object *object;
+	uint64_t cursor = 0, name;
+
+	while (shmkit_pool_next(handle(thread), &cursor, &name) == 1) {
+		object = pool_object_of(name);
+		if (object && object >= &pool_known.objects[pool_known.built] && !object->returned) {
+			object->doomed = true;
+			release(thread, object);
+			return;
+		}
+	}
 }
 
 static struct pool_object *shared(void)
@@ -218,6 +238,24 @@ static void read_shared(struct sim_thread *thread, const struct pool_object *obj
 	expect("read", result, 0);
 	if (fixture_decode(element, POOL_OBJECTS) != object->value)
 		sim_fail("read: another object's bytes");
+}
+
+/*
+ * The newest object, by a handle that came by no way that orders anything: what is seen is zero, or
+ * what its maker writes.
+ */
+static void read_new(struct sim_thread *thread)
+{
+	const struct pool_object *object = &pool_known.objects[pool_known.object_count - 1];
+	uint64_t element[2];
+
+	/* its copy, written as a plain one, races by design with who makes the next object there */
+	if (sim_weak || pool_known.object_count == pool_known.built ||
+	    shmkit_pool_read(handle(thread), object->handle, element))
+		return;
+	if ((element[0] && element[0] != object->writing) ||
+	    (element[1] && element[1] != ~(uint64_t)object->writing))
+		sim_fail("read: another object's bytes in a new one");
 }
 
 static void view_shared(struct sim_thread *thread, const struct pool_object *object)
@@ -298,9 +336,10 @@ static void look_at_owner(struct sim_thread *thread, const struct pool_object *o
 	if (result == -ESTALE)
 		return;
 	expect("owner", result, 0);
-	if (sim_weak || object->adoptions != adoptions)
+	/* who has adopted it need not be known yet */
+	if (object->adoptions != adoptions || (sim_weak && adoptions))
 		return;
-	if (alive > 1 || (gone && alive) || (!pool_is_orphan(object) && !alive))
+	if (alive > 1 || (!sim_weak && ((gone && alive) || (!pool_is_orphan(object) && !alive))))
 		sim_fail("owner: alive is %u", alive);
 	if (alive ? pid != sim_world.processes[owner].pid : pid && pid != sim_world.processes[owner].pid)
 		sim_fail("owner: pid %d, process %u", pid, owner);
@@ -341,8 +380,9 @@ static void close_and_open(struct sim_thread *thread, bool leaves)
 			pool_known.objects[i].left |= pool_known.objects[i].owner == process;
 		result = shmkit_segment_open("s", 0, &fixture_segments[process]);
 		if (result) {
-			/* newcomers may have taken all ids */
-			expect("open", result, -EUSERS);
+			/* newcomers may have taken all ids, or one stands still on his way out */
+			if (!(result == -EBUSY && sim_freezes))
+				expect("open", result, -EUSERS);
 			program_of(thread)->count = 0;
 			return;
 		}
@@ -368,6 +408,10 @@ static void operate_on_shared(struct sim_thread *thread, unsigned operation, str
 	switch (operation) {
 	case POOL_RELEASE_SHARED:
 		release(thread, object);
+		break;
+	case POOL_RENEW_SHARED:
+		release(thread, object);
+		acquire_some(thread, 1);
 		break;
 	case POOL_ADOPT_SHARED:
 		adopt(thread, object);
@@ -403,8 +447,14 @@ void pool_operate(struct sim_thread *thread, unsigned operation)
 	case POOL_ADOPT:
 		adopt_one(thread);
 		break;
+	case POOL_READ_NEW:
+		read_new(thread);
+		break;
 	case POOL_WALK:
 		walk(thread);
+		break;
+	case POOL_RELEASE_FOUND:
+		release_found(thread);
 		break;
 	case POOL_RECLAIM:
 		reclaim(thread);

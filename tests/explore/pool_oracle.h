@@ -22,8 +22,10 @@ struct pool_object {
 	unsigned owner;                     /* process */
 	bool leaving, left;                 /* the owner, from the segment */
 	unsigned adoptions;
-	unsigned value;                     /* its contents; 0: being written */
+	unsigned value, writing;            /* its contents, 0: being written; what is being written */
 	bool on_board;                      /* to be taken over by whoever comes */
+	bool returned;                      /* who made it knows its handle */
+	bool doomed;                        /* somebody who found it before that releases it */
 };
 
 extern struct pool_known {
@@ -32,7 +34,7 @@ extern struct pool_known {
 	uint64_t free_since[POOL_SLOTS];    /* step */
 	uint16_t at[POOL_SLOTS];            /* the object that is or was last in the slot */
 	struct pool_object objects[POOL_OBJECTS];
-	unsigned object_count;
+	unsigned object_count, built;       /* built: of the state */
 	unsigned shared;                    /* an object that everybody knows */
 	unsigned next_value;
 	uint64_t changes;                   /* commits so far */
@@ -53,9 +55,10 @@ extern struct pool_run {
 #define POOL_RUN (pool_runs[thread->id])
 
 enum {
-	POOL_ACQUIRE, POOL_ACQUIRE_2, POOL_RELEASE, POOL_RELEASE_ACQUIRE, POOL_RELEASE_SHARED, POOL_ADOPT,
-	POOL_ADOPT_SHARED, POOL_READ, POOL_VIEW, POOL_WALK, POOL_RECLAIM, POOL_REPAIR, POOL_ACQUIRE_ALL,
-	POOL_OWNER, POOL_FIGURES, POOL_CLOSE, POOL_LEAVE, POOL_ATTACH, POOL_OPERATIONS
+	POOL_ACQUIRE, POOL_ACQUIRE_2, POOL_RELEASE, POOL_RELEASE_ACQUIRE, POOL_RELEASE_SHARED,
+	POOL_RENEW_SHARED, POOL_ADOPT_SHARED, POOL_READ, POOL_READ_NEW, POOL_VIEW, POOL_WALK, POOL_RECLAIM,
+	POOL_REPAIR, POOL_ADOPT, POOL_ACQUIRE_ALL, POOL_RELEASE_FOUND, POOL_OWNER, POOL_FIGURES, POOL_CLOSE,
+	POOL_LEAVE, POOL_ATTACH, POOL_OPERATIONS
 };
 
 extern const char *const pool_operation_names[];

@@ -54,8 +54,9 @@ static void judge_end(const char *what, uint64_t position)
 /* It had been shut down before the call, and nobody was in a push: is the end to be told there? */
 static bool should_end(const struct sim_thread *thread, uint64_t position)
 {
+	/* the role of the dead, freed meanwhile, may pass for that of who takes their id */
 	return !sim_weak && ring_known.shut_step <= RING_RUN.begin && !RING_RUN.beside_push &&
-	       position == ring_known.pushed;
+	       position == ring_known.pushed && RING_RUN.at.role == ring_shm()->producer_role;
 }
 
 void ring_judge_wake(const struct sim_thread *thread, int64_t result)
@@ -243,9 +244,12 @@ void ring_judge_figures(const struct sim_thread *thread, uint64_t pushed, uint64
 	if (pushed > ring_known.pushed || (!sim_weak && pushed < RING_RUN.at.pushed))
 		sim_fail("total_pushed is %llu of %llu", (unsigned long long)pushed,
 			 (unsigned long long)ring_known.pushed);
-	if (dropped > ring_known.dropped || (!sim_weak && dropped < RING_RUN.at.dropped))
+	/* who sees a push sees what was dropped before it */
+	if (dropped > ring_known.dropped || dropped < ring_known.dropped_at[pushed % RING_VALUES] ||
+	    (!sim_weak && dropped < RING_RUN.at.dropped))
 		sim_fail("total_dropped is %llu of %llu", (unsigned long long)dropped,
 			 (unsigned long long)ring_known.dropped);
-	if (size > CAPACITY || (!sim_weak && (size < RING_RUN.least || size > RING_RUN.most)))
-		sim_fail("size is %llu of %u to %u", (unsigned long long)size, RING_RUN.least, RING_RUN.most);
+	/* of two indices read one after the other: perhaps more than there were at any one time */
+	if (size > CAPACITY || (!sim_weak && size < RING_RUN.least))
+		sim_fail("size is %llu of %u at least", (unsigned long long)size, RING_RUN.least);
 }

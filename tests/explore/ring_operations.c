@@ -16,8 +16,8 @@
 
 const char *const ring_operation_names[] = {
 	"push", "push2", "push-all", "over", "over-all", "over-more", "pop", "pop2", "skip", "last", "read",
-	"observe", "repair", "shutdown", "over-twice", "pop-wait", "pop-bulk-wait", "push-wait", "read-wait",
-	"observe-wait", "seek", "figures", "close", "attach",
+	"observe", "figures", "end", "repair", "shutdown", "over-twice", "pop-wait", "pop-bulk-wait",
+	"push-wait", "read-wait", "observe-wait", "seek", "close", "attach",
 };
 
 /* Of a process: in its own segment handle, and in a read-only one. */
@@ -189,6 +189,7 @@ void ring_build(unsigned number)
 	fill();
 	ring_known.dropped = shmkit_ring_total_dropped(ring_handles[0]);
 	ring_known.read = ring_known.pushed - shmkit_ring_size(ring_handles[0]);
+	ring_known.dropped_at[ring_known.pushed % RING_VALUES] = ring_known.dropped;
 	if (ring_known.state->warm) {
 		ring_known.held_until[RING_PRODUCER][1] =
 			ring_has(SHMKIT_RING_MULTI_PRODUCER) ? 0 : UINT64_MAX;
@@ -361,6 +362,16 @@ static void shut_down(struct sim_thread *thread)
 		ring_known.shut_step = sim_step;
 }
 
+/* Shuts it down, pops what there is, and asks for more. */
+static void come_to_the_end(struct sim_thread *thread)
+{
+	shut_down(thread);
+	ring_start(thread);
+	pop(thread, CAPACITY + 1, false, false);
+	ring_start(thread);
+	pop(thread, 1, false, false);
+}
+
 /* Closed by who has pushed and popped: the roles go back. Its readers stay. */
 static void close_and_open(struct sim_thread *thread)
 {
@@ -407,9 +418,6 @@ static void operate_more(struct sim_thread *thread, unsigned operation)
 		break;
 	case RING_SEEK:
 		seek(thread);
-		break;
-	case RING_FIGURES:
-		look_at_figures(thread);
 		break;
 	case RING_CLOSE:
 		close_and_open(thread);
@@ -458,6 +466,12 @@ void ring_operate(struct sim_thread *thread, unsigned operation)
 		break;
 	case RING_OBSERVE:
 		read_next(thread, &observers[thread->process], CAPACITY, 0);
+		break;
+	case RING_FIGURES:
+		look_at_figures(thread);
+		break;
+	case RING_END:
+		come_to_the_end(thread);
 		break;
 	case RING_REPAIR:
 		if (shmkit_segment_recover(fixture_segments[thread->process], NULL))

@@ -61,6 +61,7 @@ static void on_commit(struct sim_thread *thread)
 	for (uint64_t i = 0; i < piece; i++)
 		ring_known.log[(ring_known.pushed + i) % RING_VALUES] =
 			(uint16_t)(RING_RUN.first + RING_RUN.committed + i);
+	ring_known.dropped_at[index % RING_VALUES] = ring_known.dropped;
 	ring_known.pushed = index;
 	RING_RUN.committed += (unsigned)piece;
 	RING_RUN.piece = (unsigned)piece;
@@ -109,7 +110,8 @@ static void on_drop(struct sim_thread *thread)
 	ring_known.dropped += count;
 	RING_RUN.dropped += count;
 	RING_RUN.room = CAPACITY - (unsigned)(ring_known.pushed - ring_known.read);
-	if (base + (uint32_t)((uint32_t)ring_known.dropped - (uint32_t)base) != ring_known.dropped)
+	/* never ahead; carried along before it is 2^30 behind, and this drop */
+	if (base > ring_known.dropped || ring_known.dropped - base > (UINT64_C(1) << 30) + CAPACITY)
 		sim_fail("%llu were dropped, and their base is %llu", (unsigned long long)ring_known.dropped,
 			 (unsigned long long)base);
 	note_held(thread, true);
@@ -153,7 +155,7 @@ void ring_start(struct sim_thread *thread)
 	*run = (struct ring_run){
 		.active = true, .begin = sim_step, .begin_ns = sim_world.now_ns,
 		.at = { ring_known.pushed, ring_known.read, ring_known.dropped,
-			ring_shm()->write_next },
+			ring_shm()->write_next, ring_shm()->producer_role },
 		.least = (unsigned)(ring_known.pushed - ring_known.read), .room = CAPACITY + 1,
 	};
 	run->most = run->least;
@@ -299,9 +301,12 @@ void ring_audit(void)
 	sim_on_point = NULL;
 	fixture_recover();
 	check_words();
+	check_observers();
+	/* the end is told also while producers live that are in no push */
+	if (!has_living_holder(RING_CONSUMER))
+		drain();
 	check_roles();
 	check_words();
-	check_observers();
 	drain();
 	check_capacity();
 	expect(shmkit_segment_check(fixture_segments[0]), 0, "check");

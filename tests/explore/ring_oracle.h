@@ -27,7 +27,7 @@ struct ring_state {
 	bool warm;                          /* actor 1 has pushed and actor 2 popped: they have the roles */
 	bool reused;                        /* where another structure was removed */
 	bool lagging;                       /* dropped_base as far behind as it may be, and about to wrap */
-	bool dead;                          /* a producer has died in a push */
+	bool dead;                          /* a producer has died in a push that overwrites */
 	bool no_membarrier;
 };
 
@@ -35,9 +35,9 @@ extern const struct ring_state ring_states[];   /* of the scenario */
 
 enum {
 	RING_PUSH, RING_PUSH_2, RING_PUSH_ALL, RING_OVER, RING_OVER_ALL, RING_OVER_MORE, RING_POP, RING_POP_2,
-	RING_SKIP, RING_LAST, RING_READ, RING_OBSERVE, RING_REPAIR, RING_SHUTDOWN, RING_OVER_TWICE,
-	RING_POP_WAIT, RING_POP_BULK_WAIT, RING_PUSH_WAIT, RING_READ_WAIT, RING_OBSERVE_WAIT, RING_SEEK,
-	RING_FIGURES, RING_CLOSE, RING_ATTACH, RING_OPERATIONS
+	RING_SKIP, RING_LAST, RING_READ, RING_OBSERVE, RING_FIGURES, RING_END, RING_REPAIR, RING_SHUTDOWN,
+	RING_OVER_TWICE, RING_POP_WAIT, RING_POP_BULK_WAIT, RING_PUSH_WAIT, RING_READ_WAIT,
+	RING_OBSERVE_WAIT, RING_SEEK, RING_CLOSE, RING_ATTACH, RING_OPERATIONS
 };
 
 extern const char *const ring_operation_names[];
@@ -56,6 +56,7 @@ extern struct ring_known {
 	uint64_t first, pushed;             /* positions in the log */
 	uint64_t read, dropped;
 	uint16_t log[RING_VALUES];          /* value at a position */
+	uint64_t dropped_at[RING_VALUES];   /* dropped before the commit that ended at a position */
 	unsigned next_value;
 	bool shut_begun;
 	bool ended;                         /* somebody was told the end */
@@ -68,7 +69,7 @@ extern struct ring_run {
 	bool active, pushes, over;
 	uint64_t begin;                     /* step */
 	int64_t begin_ns;
-	struct { uint64_t pushed, read, dropped, write_next; } at;      /* when it began */
+	struct { uint64_t pushed, read, dropped, write_next, role; } at;        /* when it began */
 	unsigned least, most;               /* elements held, until its own commit */
 	unsigned others;                    /* pops and drops of others */
 	uint32_t buried;                    /* processes that were dead when it began */
