@@ -43,8 +43,9 @@ static inline void shk_copy(void *to, const void *from, size_t size)
 }
 
 #if defined(SHK_POINTS)
-/* A test build orders it like relaxed accesses. */
+/* A test build orders them like relaxed accesses. */
 void shk_copy_racing(void *to, const void *from, size_t size);
+void shk_zero_racing(void *to, size_t size);
 #elif defined(SHK_WATCHED_RACES)
 /* A race by design: byte by byte, unwatched, for the sanitizer has its own memcpy(). */
 __attribute__((no_sanitize("thread"), noinline, unused)) static void
@@ -56,10 +57,24 @@ shk_copy_racing(void *to, const void *from, size_t size)
 	for (size_t i = 0; i < size; i++)
 		out[i] = in[i];
 }
+
+__attribute__((no_sanitize("thread"), noinline, unused)) static void
+shk_zero_racing(void *to, size_t size)
+{
+	volatile uint8_t *out = to;
+
+	for (size_t i = 0; i < size; i++)
+		out[i] = 0;
+}
 #else
 static inline void shk_copy_racing(void *to, const void *from, size_t size)
 {
 	shk_copy(to, from, size);
+}
+
+static inline void shk_zero_racing(void *to, size_t size)
+{
+	memset(to, 0, size);
 }
 #endif
 

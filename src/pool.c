@@ -3,8 +3,9 @@
  */
 #include "pool.h"
 
+#include "copy.h"
+
 #include <errno.h>
-#include <string.h>
 
 #define ROUNDS 4u                           /* of a search, before a pool is called full */
 
@@ -259,7 +260,8 @@ static int acquire(struct shmkit_pool *pool, uint64_t *ret_handle)
 		return shk_fail_fixed(-EAGAIN, "the pool is full");
 	/* acquire:F release. ACQUIRING before the first zero: pairs with the fence in read. */
 	shk_fence_release();
-	memset(shk_pool_element(pool, slot), 0, pool->element_size);
+	/* racing: who still reads the last object there finds out by its word */
+	shk_zero_racing(shk_pool_element(pool, slot), pool->element_size);
 	/* acquire:P release. Pairs with find:A of who is given the handle. Commits. */
 	shk_store_release(&pool->words[slot],
 			  shk_pool_own_word(pool, shk_pool_generation(word), SHK_SLOT_USED));

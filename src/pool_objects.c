@@ -3,10 +3,10 @@
  */
 #include "pool.h"
 
+#include "copy.h"
 #include "member.h"
 
 #include <errno.h>
-#include <string.h>
 
 /* ---- by handle ---- */
 
@@ -49,7 +49,7 @@ int shmkit_pool_read(const struct shmkit_pool *pool, uint64_t handle, void *ret_
 		return result;
 	if (!shk_pool_find(pool, handle, &word))
 		return -ESTALE;
-	memcpy(ret_element, shk_pool_element(pool, slot), pool->element_size);
+	shk_copy_racing(ret_element, shk_pool_element(pool, slot), pool->element_size);
 	/* read:F acquire. Pairs with acquire:F: who saw bytes of the next object sees its word. */
 	shk_fence_acquire();
 	/* relaxed: ordered by the fence */
@@ -178,7 +178,10 @@ static bool owner_is_alive(const struct shmkit_pool *pool, uint64_t word, uint64
 	    (member >> 1 & SHK_POOL_INCARNATION_MASK) != shk_pool_incarnation(word))
 		return false;
 	*ret_member = member;
-	return !shk_member_is_dead(segment, id, &dead);
+	if (shk_member_is_dead(segment, id, &dead))
+		return false;
+	/* it may have left, or been cleaned up after, between the two looks */
+	return shk_load_acquire(&shk_member(segment, id)->word) == member;
 }
 
 int shmkit_pool_owner(struct shmkit_pool *pool, uint64_t handle, int32_t *ret_pid,

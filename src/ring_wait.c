@@ -217,9 +217,16 @@ static bool somebody_pushes(const struct shmkit_ring *ring)
 	/* acquire: pairs with lock:U of one who has finished */
 	role = shk_load_acquire(&ring->shm->producer_role);
 	owner = shk_lock_owner(role);
-	return shk_lock_is_held(role) && owner < segment->geometry.max_members &&
-	       (shk_load_acquire(&shk_member(segment, owner)->word) & SHK_MEMBER_LIVE) &&
-	       !shk_member_is_dead(segment, owner, &word);
+	if (!shk_lock_is_held(role) || owner >= segment->geometry.max_members ||
+	    !(shk_load_acquire(&shk_member(segment, owner)->word) & SHK_MEMBER_LIVE) ||
+	    shk_member_is_dead(segment, owner, &word))
+		return false;
+	/*
+	 * The dead may have been cleaned up after, and their id be another's: then the role is no
+	 * longer theirs. One who has taken it since finds the ring closed. acquire: as above. That
+	 * somebody waits for it now changes nothing.
+	 */
+	return ((shk_load_acquire(&ring->shm->producer_role) ^ role) & ~SHK_LOCK_WAITERS) == 0;
 }
 
 bool shk_ring_is_end(const struct shmkit_ring *ring, uint64_t position)

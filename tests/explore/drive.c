@@ -525,7 +525,7 @@ static void write_labels(void)
 
 static int usage(void)
 {
-	printf("usage: explore_%s [--pass NAME] [--all] [--runs N] [--seconds S] [--seed N] [--state N]\n"
+	printf("usage: explore_%s [--pass NAME] [--all] [--runs N] [--seconds S] [--seed N] [--state N] [--trace]\n"
 	       "       [--labels FILE] [--summary FILE] | --replay RUN | --hunt | --sites | --weaken SITES=ORDER\n"
 	       "passes:", scenario.name);
 	for (size_t i = 0; i < PASSES; i++)
@@ -546,6 +546,7 @@ int main(int argc, char **argv)
 		{ "summary", required_argument, NULL, 'u' },	{ "replay", required_argument, NULL, 'r' },
 		{ "all", no_argument, NULL, 'a' },		{ "weaken", required_argument, NULL, 'w' },
 		{ "sites", no_argument, NULL, 'i' },
+		{ "trace", no_argument, NULL, 't' + 256 },
 		{ "hunt", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -585,6 +586,9 @@ int main(int argc, char **argv)
 			break;
 		case 'w':
 			weakened = optarg;
+			break;
+		case 't' + 256:
+			sim_trace = true;
 			break;
 		case 'i':
 			sites = true;

@@ -5,11 +5,24 @@
  */
 #include "sim.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct sim_site sim_sites[512];
 unsigned sim_site_count;
 int sim_weak_order;
+bool sim_trace;
+
+extern char __executable_start;             /* of the linker */
+
+void sim_say(const char *what, const volatile void *address, uint64_t value, uintptr_t site)
+{
+	if (sim_trace && sim_current)
+		printf("      %llu: thread %u %s %llu: 0x%llx (0x%llx)\n", (unsigned long long)sim_step,
+		       sim_current->id, what, (unsigned long long)((uintptr_t)address - (uintptr_t)sim_memory),
+		       (unsigned long long)value,
+		       (unsigned long long)(site ? site - 1 - (uintptr_t)&__executable_start : 0));
+}
 bool sim_weak;
 
 /* The site's number, by the address of the access in the code. order -1: it is to be weakened. */
@@ -83,10 +96,14 @@ static bool modelled(const volatile void *address)
 
 static uint64_t load(const volatile void *address, unsigned size, int order, uintptr_t site)
 {
+	uint64_t value;
+
 	order = modelled(address) ? order_at(site, order) : order;
-	if (!sim_weak || !sim_current || !sim_is_shared(address))
+	if (!sim_current || !sim_is_shared(address))
 		return get(address, size);
-	return sim_model_load(address, size, order);
+	value = sim_weak ? sim_model_load(address, size, order) : get(address, size);
+	sim_say("loads", address, value, site);
+	return value;
 }
 
 static void store(volatile void *address, unsigned size, uint64_t value, int order, uintptr_t site)
@@ -95,6 +112,8 @@ static void store(volatile void *address, unsigned size, uint64_t value, int ord
 		sim_model_store(address, size, value, order_at(site, order));
 	else
 		put(address, size, value);
+	if (sim_is_shared(address))
+		sim_say("stores", address, value, site);
 }
 
 typedef uint64_t (*update_function)(uint64_t, uint64_t);
@@ -111,6 +130,7 @@ static uint64_t update(volatile void *address, unsigned size, update_function ch
 
 	if (modelled(address)) {
 		sim_model_swap(address, size, NULL, change, operand, order_at(site, order), 0, &old);
+		sim_say("updates", address, old, site);
 		return old;
 	}
 	old = get(address, size);
@@ -169,6 +189,8 @@ static bool swap(volatile void *address, unsigned size, uint64_t *expected, uint
 		if (done)
 			put(address, size, desired);
 	}
+	if (sim_is_shared(address))
+		sim_say(done ? "swaps to" : "fails to swap", address, done ? desired : old, site);
 	if (!done)
 		*expected = old;
 	return done;
@@ -281,6 +303,7 @@ void __tsan_atomic_signal_fence(int order) { (void)order; }
 void *sim_memset(void *to, int byte, size_t size);
 int sim_strncmp(const char *a, const char *b, size_t size);
 void shk_copy_racing(void *to, const void *from, size_t size);
+void shk_zero_racing(void *to, size_t size);
 
 /* Bytes up to the next multiple of 8 of either, at most size: a copy is torn there. */
 static size_t piece(const void *address, size_t size)
@@ -343,6 +366,19 @@ void shk_copy_racing(void *to, const void *from, size_t size)
 		store(out, (unsigned)n, value, __ATOMIC_RELAXED, SITE);
 		out += n;
 		in += n;
+		size -= n;
+	}
+}
+
+void shk_zero_racing(void *to, size_t size)
+{
+	uint8_t *out = to;
+
+	while (size) {
+		size_t n = piece(out, size);
+
+		store(out, (unsigned)n, 0, __ATOMIC_RELAXED, SITE);
+		out += n;
 		size -= n;
 	}
 }

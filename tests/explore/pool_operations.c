@@ -226,12 +226,8 @@ static void judge_there(const struct sim_thread *thread, const char *what, bool 
 static void read_shared(struct sim_thread *thread, const struct pool_object *object)
 {
 	uint64_t element[2];
-	int result;
+	int result = shmkit_pool_read(handle(thread), object->handle, element);
 
-	/* its copy, written as a plain one, races by design with who makes the next object there */
-	if (sim_weak)
-		return;
-	result = shmkit_pool_read(handle(thread), object->handle, element);
 	judge_there(thread, "read", result != -ESTALE, object);
 	if (result == -ESTALE)
 		return;
@@ -249,8 +245,7 @@ static void read_new(struct sim_thread *thread)
 	const struct pool_object *object = &pool_known.objects[pool_known.object_count - 1];
 	uint64_t element[2];
 
-	/* its copy, written as a plain one, races by design with who makes the next object there */
-	if (sim_weak || pool_known.object_count == pool_known.built ||
+	if (pool_known.object_count == pool_known.built ||
 	    shmkit_pool_read(handle(thread), object->handle, element))
 		return;
 	if ((element[0] && element[0] != object->writing) ||
@@ -311,10 +306,7 @@ static void reclaim(struct sim_thread *thread)
 	result = shmkit_pool_reclaim(handle(thread));
 	POOL_RUN.reclaims = false;
 	expect("reclaim", result, POOL_RUN.freed);
-	/* one whose id is freed meanwhile may pass for alive */
-	if (sim_weak || POOL_RUN.departures != pool_known.departures)
-		return;
-	for (unsigned i = 0; i < pool_known.object_count; i++) {
+	for (unsigned i = 0; i < pool_known.object_count && !sim_weak; i++) {
 		const struct pool_object *object = &pool_known.objects[i];
 
 		if (!object->released && object->made <= POOL_RUN.begin &&

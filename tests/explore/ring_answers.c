@@ -56,7 +56,7 @@ static bool should_end(const struct sim_thread *thread, uint64_t position)
 {
 	/* the role of the dead, freed meanwhile, may pass for that of who takes their id */
 	return !sim_weak && ring_known.shut_step <= RING_RUN.begin && !RING_RUN.beside_push &&
-	       position == ring_known.pushed && RING_RUN.at.role == ring_shm()->producer_role;
+	       position == ring_known.pushed;
 }
 
 void ring_judge_wake(const struct sim_thread *thread, int64_t result)

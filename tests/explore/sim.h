@@ -201,6 +201,10 @@ extern unsigned sim_site_count;
 extern int sim_weak_order;                  /* what stronger orders become at weakened sites */
 void sim_weaken(uintptr_t address);
 
+/* Prints every access, with its place in the code as addr2line takes it. */
+extern bool sim_trace;
+void sim_say(const char *what, const volatile void *address, uint64_t value, uintptr_t site);
+
 /* ---- labels ---- */
 
 void sim_labels_each(void (*visit)(const char *label, void *arg), void *arg);

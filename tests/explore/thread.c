@@ -3,6 +3,7 @@
  */
 #include "sim.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -270,6 +271,8 @@ void shk_point(const char *label)
 	labels[slot] = label;
 	if (!sim_current)
 		return;
+	if (sim_trace)
+		printf("      %llu: thread %u is at %s\n", (unsigned long long)sim_step, sim_current->id, label);
 	if (sim_on_point)
 		sim_on_point(label);
 	sim_yield();
