@@ -123,7 +123,7 @@ static void stay_on(unsigned processor)
 	}
 }
 
-static unsigned processors(void)
+unsigned run_processors(void)
 {
 	cpu_set_t allowed;
 
@@ -135,7 +135,7 @@ static void work(unsigned job)
 	struct run_options options = *all_options;
 
 	options.job = job;
-	options.processors = processors();
+	options.processors = run_processors();
 	options.turns_fd = turns_fd;
 	stay_on(job % options.processors);
 	if (!run_private_shm())

@@ -63,6 +63,9 @@ bool run_private_shm(void);
 /* All that options choose, in as many processes; the sum in *ret_tally. False: nothing matches. */
 bool run_all(const struct run_options *options, struct run_tally *ret_tally);
 
+/* On which it may run. */
+unsigned run_processors(void);
+
 unsigned state_count(const struct family *family);
 
 /* Calls each() for all that options choose. */

@@ -20,7 +20,7 @@
 
 static struct CMUnitTest tests[MAX_TESTS];
 static size_t test_count;
-static struct run_options options = { .every = 1, .at = -1, .then = -1, .blocked_every = 40, .jobs = 1,
+static struct run_options options = { .every = 1, .at = -1, .then = -1, .blocked_every = 40,
 				      .parts = 1, .hits = HITS, .quiet = true };
 
 static const char *refused(void)
@@ -97,8 +97,8 @@ int main(int argc, char *argv[])
 	options.mode = strcmp(mode, "freeze") == 0 ? RUN_FREEZE : strcmp(mode,
 									 "two") == 0 ? RUN_TWO : RUN_KILL;
 	options.every = sample(argv[1], options.mode);
-	if (options.mode == RUN_FREEZE)
-		options.jobs = 16;
+	/* a stopped one is mostly waited for */
+	options.jobs = options.mode == RUN_FREEZE ? 16 : run_processors();
 	run_each(&options, add_test, NULL);
 	return _cmocka_run_group_tests(argv[1], tests, test_count, NULL, NULL);
 }
