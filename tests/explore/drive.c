@@ -60,6 +60,11 @@ static struct {
 	bool all, hunt;
 } options = { .state = -1, .seed = 1 };
 
+static bool has_pass(const struct pass *pass)
+{
+	return !(pass->weak && scenario.no_weak);
+}
+
 /* ---- one run ---- */
 
 bool sim_failed;
@@ -365,11 +370,14 @@ static int as_tests(void)
 	size_t count = 0;
 
 	for (size_t i = 0; i < PASSES; i++) {
-		if (options.pass ? strcmp(passes[i].name, options.pass) != 0
-				 : scenario.no_weak && passes[i].weak)
+		if (!has_pass(&passes[i]) || (options.pass && strcmp(passes[i].name, options.pass) != 0))
 			continue;
 		tests[count++] = (struct CMUnitTest){ passes[i].name, test_pass, NULL, NULL,
 						      (void *)(uintptr_t)&passes[i] };
+	}
+	if (count == 0) {
+		printf("explore_%s has no pass %s\n", scenario.name, options.pass);
+		return 2;
 	}
 	return _cmocka_run_group_tests(scenario.name, tests, count, NULL, NULL);
 }
@@ -443,6 +451,8 @@ static int list_sites(void)
 {
 	deadline = now() + (options.seconds > 0 ? options.seconds : 5);
 	runs_limit = UINT64_MAX;
+	if (scenario.no_weak)
+		return 0;
 	run_pass(pass_named("weak-random"));
 	run_pass(pass_named("weak-pairs"));
 	for (unsigned i = 0; i < sim_site_count; i++)
@@ -474,7 +484,7 @@ static int hunt(bool weak_alone)
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
 		const struct pass *pass = pass_named(order[i]);
 
-		if (options.pass ? pass != pass_named(options.pass) : pass->weak ? scenario.no_weak : weak_alone)
+		if (options.pass ? pass != pass_named(options.pass) : pass->weak ? !has_pass(pass) : weak_alone)
 			continue;
 		tried++;
 		deadline = now() + seconds / (options.pass ? 2 : weak_alone ? 6 : 12);
@@ -529,7 +539,8 @@ static int usage(void)
 	       "       [--labels FILE] [--summary FILE] | --replay RUN | --hunt | --sites | --weaken SITES=ORDER\n"
 	       "passes:", scenario.name);
 	for (size_t i = 0; i < PASSES; i++)
-		printf(" %s", passes[i].name);
+		if (has_pass(&passes[i]))
+			printf(" %s", passes[i].name);
 	printf("\nstates:");
 	for (unsigned i = 0; i < scenario.states; i++)
 		printf(" %u %s;", i, scenario.state_names[i]);

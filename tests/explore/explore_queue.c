@@ -84,6 +84,7 @@ static struct {
 
 static unsigned next_value, kills_seen;
 static bool was_shut, was_reopened, in_place, disturbed;
+static uint64_t changed_step;              /* the last point of the queue that anybody passed */
 static struct shmkit_queue *queues[FIXTURE_PROCESSES], *first_queues[FIXTURE_PROCESSES];
 
 #define RUN (runs[thread->id])
@@ -195,6 +196,7 @@ static void begin(unsigned state)
 	memset(runs, 0, sizeof(runs));
 	outcome_count = put_count = kills_seen = 0;
 	was_shut = was_reopened = false;
+	changed_step = 0;
 	in_place = disturbed = state >= AGAIN;
 	next_value = 10;
 	for (unsigned i = 0; i < FIXTURE_PROCESSES; i++)
@@ -215,12 +217,22 @@ static bool is(const char *label, const char *name)
 	return strcmp(label + sizeof("queue.") - 1, name) == 0;
 }
 
+/* Whether the slot that an index word tells comes next is in a phase, of the right turn. */
+static bool is_at(uint64_t index, unsigned phase)
+{
+	uint64_t position = shk_index_position(queues[0], index);
+	uint64_t word = *shk_slot(queues[0], position);
+
+	return shk_slot_phase(word) == phase && shk_slot_turn(word) == shk_turn(queues[0], position);
+}
+
 static void on_point(const char *label)
 {
 	struct sim_thread *thread = sim_current;
 
 	if (strncmp(label, "queue.", 6) != 0)
 		return;
+	changed_step = sim_step;
 	if (is(label, "tail.claimed")) {
 		unsigned size = shk_index_run(shm()->tail);
 
@@ -299,6 +311,8 @@ static void enqueue(struct sim_thread *thread, unsigned count, bool waits)
 		note(true, start);
 	if (waits && result == 0)
 		fixture_check_wake(thread);
+	if (result == -ETIMEDOUT && is_at(shm()->tail, SHK_FREE))
+		fixture_check_timeout(thread, changed_step);
 	for (unsigned i = 0; i < count; i++) {
 		values[first + i].fate = i < done ? COMMITTED : NEVER;
 		values[first + i].put_end = sim_step;
@@ -353,6 +367,8 @@ static void dequeue(struct sim_thread *thread, unsigned count, bool waits)
 		note(false, start);
 	if (waits && result == 0)
 		fixture_check_wake(thread);
+	if (result == -ETIMEDOUT && is_at(shm()->head, SHK_READY))
+		fixture_check_timeout(thread, changed_step);
 	if (done != RUN.taken)
 		sim_fail("dequeue returned %u, its points say %u", done, RUN.taken);
 	RUN.taken = 0;

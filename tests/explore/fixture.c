@@ -105,3 +105,11 @@ void fixture_check_wake(const struct sim_thread *thread)
 	if (thread->timed_out && sim_deaths == 0 && sim_freezes == 0)
 		sim_fail("a wake-up was lost: it went on only when its slice was over");
 }
+
+void fixture_check_timeout(const struct sim_thread *thread, uint64_t since_step)
+{
+	if (!sim_weak && thread->timed_out && since_step < thread->timed_out_step && sim_deaths == 0 &&
+	    sim_freezes == 0)
+		sim_fail("it timed out at step %llu, and what it waited for was there since step %llu",
+			 (unsigned long long)thread->timed_out_step, (unsigned long long)since_step);
+}

@@ -44,4 +44,7 @@ unsigned fixture_decode(const uint64_t element[2], unsigned limit);
 /* The caller's last sleep ended by the clock though nobody died or stood still: was it lost? */
 void fixture_check_wake(const struct sim_thread *thread);
 
+/* It gave up: when its time was over, what it waited for must not have been there since a step. */
+void fixture_check_timeout(const struct sim_thread *thread, uint64_t since_step);
+
 #endif

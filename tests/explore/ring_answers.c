@@ -94,6 +94,8 @@ void ring_judge_push(struct sim_thread *thread, int64_t result, bool waits)
 		judge_refused(thread, result, "push");
 		return;
 	}
+	if (result == -ETIMEDOUT && ring_known.pushed - ring_known.read < CAPACITY)
+		fixture_check_timeout(thread, ring_known.changed_step);
 	if (done != RING_RUN.committed || RING_RUN.commits > 1)
 		sim_fail("push: %u, with %u committed in %u pieces", done, RING_RUN.committed,
 			 RING_RUN.commits);
@@ -136,6 +138,8 @@ void ring_judge_pop(struct sim_thread *thread, int64_t result, const uint64_t *e
 		judge_end("pop", ring_known.read);
 	else if (result < 0 && result != -EAGAIN && !(waits && result == -ETIMEDOUT))
 		sim_fail("pop: %lld: %s", (long long)result, shmkit_last_error());
+	if (result == -ETIMEDOUT && ring_known.pushed != ring_known.read)
+		fixture_check_timeout(thread, ring_known.changed_step);
 	if (elements)
 		ring_compare("pop", elements, RING_RUN.popped_from, done);
 	if (sim_weak || result == -EBUSY || result == -ESHUTDOWN)
@@ -222,6 +226,8 @@ void ring_judge_read(struct sim_thread *thread, struct shmkit_ring_reader *reade
 			 (unsigned long long)now, (unsigned long long)RING_RUN.at.pushed);
 	if (result == -ESHUTDOWN)
 		judge_end("read", now);
+	if (result == -ETIMEDOUT && now < ring_known.pushed)
+		fixture_check_timeout(thread, ring_known.changed_step);
 	if (result == -ETIMEDOUT)
 		return;                     /* what it has missed is told by the next */
 	if (now != told + lost + done)

@@ -28,6 +28,7 @@ static void note_held(const struct sim_thread *by, bool takes)
 {
 	unsigned held = (unsigned)(ring_known.pushed - ring_known.read);
 
+	ring_known.changed_step = sim_step;
 	for (unsigned t = 1; t < SIM_THREADS; t++) {
 		struct ring_run *run = &ring_runs[t];
 

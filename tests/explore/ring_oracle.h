@@ -54,6 +54,7 @@ enum ring_role { RING_PRODUCER, RING_CONSUMER };
 extern struct ring_known {
 	const struct ring_state *state;
 	uint64_t first, pushed;             /* positions in the log */
+	uint64_t changed_step;              /* the last push or pop */
 	uint64_t read, dropped;
 	uint16_t log[RING_VALUES];          /* value at a position */
 	uint64_t dropped_at[RING_VALUES];   /* dropped before the commit that ended at a position */

@@ -210,6 +210,7 @@ static bool let_time_pass(void)
 	if (earliest->wake_ns > sim_world.now_ns)
 		sim_world.now_ns = earliest->wake_ns;
 	earliest->timed_out = true;
+	earliest->timed_out_step = sim_step;
 	earliest->state = SIM_READY;
 	return true;
 }

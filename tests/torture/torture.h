@@ -25,7 +25,7 @@
 
 #define MAX_WORKERS 96u
 #define CONTROLLER MAX_WORKERS              /* its number among the workers, when it drains */
-#define MAX_MESSAGES (UINT32_C(1) << 21)    /* of a round */
+#define MAX_MESSAGES (UINT32_C(1) << 22)    /* of a round */
 #define JOURNAL_SIZE 1024u
 #define BULK 24u                            /* elements of one call at most */
 #define MAX_WORDS 1025u                     /* of an element */
