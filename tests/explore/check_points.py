@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Every SHK_POINT() of the library must be reached by an exploration.
 
-Usage: check_points.py SOURCE-DIR SECONDS PROGRAM...
+Usage: check_points.py SOURCE-DIR RUNS PROGRAM...
+
+So many random runs of each program, always the same, and as many of its runs with a victim.
 """
 
 import glob
@@ -13,7 +15,7 @@ import tempfile
 
 
 def main():
-    source, seconds, programs = sys.argv[1], sys.argv[2], sys.argv[3:]
+    source, runs, programs = sys.argv[1], sys.argv[2], sys.argv[3:]
     points = {}
     for path in sorted(glob.glob(os.path.join(source, "*.[ch]"))):
         with open(path, encoding="utf-8") as file:
@@ -25,7 +27,7 @@ def main():
         labels = os.path.join(folder, "labels")
         for program in programs:
             for options in (["--pass", "random"], ["--pass", "victims"]):
-                done = subprocess.run([program, *options, "--seconds", seconds, "--labels", labels],
+                done = subprocess.run([program, *options, "--runs", runs, "--labels", labels],
                                       capture_output=True, text=True)
                 if done.returncode:
                     sys.exit(f"{program} {' '.join(options)} fails:\n{done.stdout}{done.stderr}")
