@@ -30,7 +30,8 @@ static inline void from_word(WORD word, TYPE *ret_value)
 
 static double add(struct shmkit_atomic_f64 *atomic, double value)
 {
-	WORD seen = shk_load_seq_cst(word_of(atomic));
+	/* relaxed: the CAS tells whether it was the value */
+	WORD seen = shk_load_relaxed(word_of(atomic));
 	double sum;
 
 	do {

@@ -23,6 +23,7 @@ typedef uint64_t shk_u64 __attribute__((aligned(8)));
 #define shk_add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
 #define shk_add_release(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELEASE)
 #define shk_add_seq_cst(p, v) __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST)
+#define shk_or_relaxed(p, v) __atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
 #define shk_or_seq_cst(p, v) __atomic_fetch_or((p), (v), __ATOMIC_SEQ_CST)
 #define shk_and_seq_cst(p, v) __atomic_fetch_and((p), (v), __ATOMIC_SEQ_CST)
 
@@ -70,6 +71,12 @@ static inline bool shk_cas_u32_seq_cst(uint32_t *word, uint32_t expected, uint32
 {
 	return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_SEQ_CST,
 					   __ATOMIC_SEQ_CST);
+}
+
+static inline bool shk_cas_u32_release(uint32_t *word, uint32_t expected, uint32_t desired)
+{
+	return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_RELEASE,
+					   __ATOMIC_RELAXED);
 }
 
 /* Tells the processor that this is a spin loop. */

@@ -69,8 +69,8 @@ uint32_t shk_wait_prepare(struct shk_wait *wait, uint32_t *event)
 		register_wait(wait, event);
 	if (wait->segment->read_only)
 		return shk_load_acquire(event);
-	/* wait:S seq_cst. Pairs with the load in shk_event_signal() through the barrier below. */
-	value = shk_or_seq_cst(event, 1u) | 1u;
+	/* wait:S relaxed. Pairs with the load in shk_event_signal() through the barrier below. */
+	value = shk_or_relaxed(event, 1u) | 1u;
 	SHK_POINT("wait.announced");
 	if (!shk_barrier_all()) {
 		shk_fence_seq_cst();
@@ -178,12 +178,15 @@ void shk_event_wake(uint32_t *event)
 {
 	uint32_t seen;
 
-	/* One winner per announcement; whoever finds the bit cleared knows that another wakes. */
+	/*
+	 * One winner per announcement; whoever finds the bit cleared knows that another wakes.
+	 * wait:C release. Behind the commit: who announces himself after it looks and sees that.
+	 */
 	do {
 		seen = shk_load_relaxed(event);
 		if (!(seen & 1))
 			return;
-	} while (!shk_cas_u32_seq_cst(event, seen, (seen + 2) & ~1u));
+	} while (!shk_cas_u32_release(event, seen, (seen + 2) & ~1u));
 	/* Dies here: bit cleared, nobody woken. Waiters find out at the end of their slice. */
 	SHK_POINT("wait.cleared");
 	shk_futex_wake_all(event);

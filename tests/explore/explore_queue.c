@@ -35,12 +35,13 @@ static const char *const operation_names[] = {
 	"reserve-keep", "dequeue-wait", "enqueue-wait", "close", "attach",
 };
 
-enum { EMPTY, ONE, HALF, FULL, WRAP, LAP, REUSED, AGAIN, WORN, GAP, FREED, STATES };
+enum { EMPTY, ONE, HALF, FULL, WRAP, LAP, REUSED, AGAIN, WORN, GAP, FREED, UNFENCED, STATES };
 
 static const char *const state_names[] = {
 	"empty", "one element", "half full", "full", "near the wrap of the index", "across a lap, three",
 	"where another queue was removed", "one to be delivered again", "delivered 1,022 times",
 	"one, and a cancelled one behind it", "a cancelled one at the head, freed and not passed",
+	"empty, without membarrier",
 };
 
 /* ---- what is known of a run ---- */
@@ -146,7 +147,7 @@ static void set_position(uint64_t position)
 
 static unsigned fill_of(unsigned state)
 {
-	static const unsigned fill[] = { [ONE] = 1, [HALF] = 2, [FULL] = 4, [WRAP] = 2, [LAP] = 3,
+	static const unsigned fill[STATES] = { [ONE] = 1, [HALF] = 2, [FULL] = 4, [WRAP] = 2, [LAP] = 3,
 					 [REUSED] = 1, [AGAIN] = 2, [WORN] = 1, [GAP] = 1, [EMPTY] = 0 };
 
 	return fill[state];
@@ -157,6 +158,7 @@ static void build(unsigned state)
 	struct shmkit_slot slot;
 	uint64_t element[2];
 
+	sim_world.no_membarrier = state == UNFENCED;
 	fixture_build(state == REUSED ? make_reused : make);
 	if (state == WRAP)
 		set_position(0 - (uint64_t)3);
@@ -197,7 +199,7 @@ static void begin(unsigned state)
 	outcome_count = put_count = kills_seen = 0;
 	was_shut = was_reopened = false;
 	changed_step = 0;
-	in_place = disturbed = state >= AGAIN;
+	in_place = disturbed = state >= AGAIN && state <= FREED;
 	next_value = 10;
 	for (unsigned i = 0; i < FIXTURE_PROCESSES; i++)
 		queues[i] = first_queues[i];
