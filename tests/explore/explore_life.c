@@ -218,7 +218,7 @@ static struct shmkit_segment_options options_of(uint32_t flags)
 {
 	return (struct shmkit_segment_options){
 		.struct_size = sizeof(struct shmkit_segment_options), .flags = flags,
-		.table = SHMKIT_TABLE_CUSTOM, .max_entries = 1, .name_size = 8, .max_members = 8,
+		.table = SHMKIT_TABLE_CUSTOM, .max_entries = 1, .name_size = 8, .max_members = 12,
 	};
 }
 
