@@ -1,7 +1,6 @@
 /*
- * The simulated kernel: src/sys.h and src/process.h for the processes of the explorer. Each call
- * is atomic, and a place where others may run. What dies gives its descriptors, mappings and locks
- * back at once.
+ * The simulated kernel's files: what src/sys.h has of names, contents, mappings and locks, for the
+ * processes of the explorer. Each call is atomic, and a place where others may run.
  */
 #include "sim.h"
 
@@ -12,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-struct sim_world sim_world;
 void (*sim_on_name)(const struct sim_file *file);
 uint8_t sim_memory[SIM_FILES][SIM_FILE_SIZE] __attribute__((aligned(4096)));
 
@@ -73,7 +71,7 @@ static void tell(unsigned told, struct sim_process *dead)
 			sim_model_dead(&sim_threads[i], told);
 }
 
-static void put_description(int number, struct sim_process *dead)
+void sim_put_description(int number, struct sim_process *dead)
 {
 	struct sim_file *file = &sim_world.files[sim_world.descriptions[number].file];
 
@@ -101,7 +99,7 @@ static int new_fd(int description)
 			process->fds[fd] = (int8_t)description;
 			return fd;
 		}
-	put_description(description, NULL);
+	sim_put_description(description, NULL);
 	return -EMFILE;
 }
 
@@ -135,129 +133,6 @@ static struct sim_file *named(const char *name)
 		if (sim_world.files[i].linked && strcmp(sim_world.files[i].name, name) == 0)
 			return &sim_world.files[i];
 	return NULL;
-}
-
-/* ---- processes ---- */
-
-unsigned sim_process_new(void)
-{
-	for (unsigned i = 0; i < SIM_PROCESSES; i++) {
-		struct sim_process *process = &sim_world.processes[i];
-
-		if (process->exists)
-			continue;
-		*process = (struct sim_process){ .exists = true, .alive = true, .pid = 1000 + (int32_t)i };
-		memset(process->fds, -1, sizeof(process->fds));
-		for (unsigned m = 0; m < SIM_MAPPINGS; m++)
-			process->mappings[m].description = -1;
-		return i;
-	}
-	__builtin_trap();                   /* a scenario with too many */
-}
-
-unsigned sim_process_fork(unsigned parent)
-{
-	unsigned number = sim_process_new();
-	struct sim_process *child = &sim_world.processes[number], *from = &sim_world.processes[parent];
-
-	for (unsigned fd = 0; fd < SIM_FDS; fd++) {
-		child->fds[fd] = from->fds[fd];
-		if (child->fds[fd] >= 0)
-			sim_world.descriptions[child->fds[fd]].references++;
-	}
-	for (unsigned m = 0; m < SIM_MAPPINGS; m++) {
-		if (from->mappings[m].description < 0 || from->mappings[m].pin)
-			continue;
-		child->mappings[m] = from->mappings[m];
-		sim_world.descriptions[child->mappings[m].description].references++;
-	}
-	return number;                      /* its page is wiped: epoch 0 */
-}
-
-static void take_back(struct sim_process *process)
-{
-	process->alive = false;
-	for (unsigned fd = 0; fd < SIM_FDS; fd++)
-		if (process->fds[fd] >= 0)
-			put_description(process->fds[fd], process);
-	for (unsigned m = 0; m < SIM_MAPPINGS; m++)
-		if (process->mappings[m].description >= 0)
-			put_description(process->mappings[m].description, process);
-	memset(process->fds, -1, sizeof(process->fds));
-	for (unsigned m = 0; m < SIM_MAPPINGS; m++)
-		process->mappings[m].description = -1;
-}
-
-void sim_process_kill(unsigned number)
-{
-	if (!sim_world.processes[number].alive)
-		return;
-	sim_deaths++;
-	for (unsigned i = 1; i < SIM_THREADS; i++)
-		if (sim_threads[i].process == number &&
-		    (sim_threads[i].state == SIM_READY || sim_threads[i].state == SIM_BLOCKED))
-			sim_threads[i].state = SIM_DEAD;
-	take_back(&sim_world.processes[number]);
-}
-
-/* ---- src/process.h ---- */
-
-struct shk_process *shk_process = &sim_world.processes[0].page;
-
-void shk_process_enter(sigset_t *ret_saved)
-{
-	struct shk_process *page = &sim_process()->page;
-
-	sigemptyset(ret_saved);
-	while (page->lock)
-		sim_block(&page->lock, INT64_MAX);
-	page->lock = 1;
-	if (page->epoch == 0) {
-		page->fences = !shk_barrier_register();
-		page->epoch = ++sim_world.last_epoch;
-	}
-}
-
-void shk_process_leave(const sigset_t *saved)
-{
-	struct shk_process *page = &sim_process()->page;
-
-	(void)saved;
-	page->lock = 0;
-	sim_wake(&page->lock);
-}
-
-uint32_t shk_process_epoch(void)
-{
-	sigset_t saved;
-
-	if (sim_process()->page.epoch == 0) {
-		shk_process_enter(&saved);
-		shk_process_leave(&saved);
-	}
-	return sim_process()->page.epoch;
-}
-
-/* ---- src/sys.h: time ---- */
-
-int64_t shk_now_ns(void)
-{
-	return sim_world.now_ns;
-}
-
-int64_t shk_coarse_ns(void)
-{
-	return sim_world.now_ns;
-}
-
-int64_t shk_real_ns(void)
-{
-	return sim_world.now_ns;
-}
-
-void shk_sleep_ns(int64_t ns)
-{
-	sim_block(NULL, sim_world.now_ns + ns);
 }
 
 /* ---- names ---- */
@@ -312,7 +187,7 @@ void shk_close(int fd)
 	if (description_of(fd) < 0)
 		return;
 	sim_yield();
-	put_description(sim_process()->fds[fd], NULL);
+	sim_put_description(sim_process()->fds[fd], NULL);
 	sim_process()->fds[fd] = -1;
 }
 
@@ -519,7 +394,7 @@ void shk_unmap(void *base, uint64_t size)
 	for (unsigned m = 0; m < SIM_MAPPINGS; m++) {
 		if (process->mappings[m].description < 0 || process->mappings[m].base != base)
 			continue;
-		put_description(process->mappings[m].description, NULL);
+		sim_put_description(process->mappings[m].description, NULL);
 		process->mappings[m].description = -1;
 		return;
 	}
@@ -658,35 +533,4 @@ int shk_probe_write(int fd, uint64_t byte, uint64_t count)
 int shk_probe_any(int fd, uint64_t byte, uint64_t count)
 {
 	return probe(fd, byte, count, true);
-}
-
-/* ---- futexes and barriers ---- */
-
-int shk_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns)
-{
-	sim_yield();
-	if (*word != expected)
-		return 0;
-	return sim_block(word, sim_world.now_ns + timeout_ns) ? 0 : -ETIMEDOUT;
-}
-
-void shk_futex_wake_all(uint32_t *word)
-{
-	sim_yield();
-	sim_wake(word);
-}
-
-bool shk_barrier_register(void)
-{
-	return !sim_world.no_membarrier;
-}
-
-bool shk_barrier_all(void)
-{
-	if (sim_world.no_membarrier)
-		return false;
-	sim_yield();
-	if (sim_weak)
-		sim_model_barrier_all();
-	return true;
 }

@@ -119,6 +119,9 @@ unsigned sim_process_new(void);
 /* A copy of a process at this moment, as fork() makes it; its number. The caller copies handles. */
 unsigned sim_process_fork(unsigned parent);
 
+/* One reference less to an open file; of the last, its locks go, and who takes them next is told. */
+void sim_put_description(int number, struct sim_process *dead);
+
 /* SIGKILL: threads end where they are, the kernel takes back what it had. */
 void sim_process_kill(unsigned process);
 
