@@ -59,10 +59,22 @@ static bool should_end(const struct sim_thread *thread, uint64_t position)
 	       position == ring_known.pushed;
 }
 
+/* A shutdown without membarrier() sleeps for what it cannot wait for otherwise. */
+static bool sleeps_for_others(void)
+{
+	return ring_known.state->no_membarrier && ring_known.shut_begun;
+}
+
+/* It timed out: what it waited for must not have been there. */
+static void judge_timeout(const struct sim_thread *thread)
+{
+	if (!sleeps_for_others())
+		fixture_check_timeout(thread, ring_known.changed_step);
+}
+
 void ring_judge_wake(const struct sim_thread *thread, int64_t result)
 {
-	/* a shutdown without membarrier() sleeps for what it cannot wait for otherwise */
-	if (ring_known.state->no_membarrier && ring_known.shut_begun)
+	if (sleeps_for_others())
 		return;
 	if (result > 0 || result == -ESHUTDOWN)
 		fixture_check_wake(thread);
@@ -95,7 +107,7 @@ void ring_judge_push(struct sim_thread *thread, int64_t result, bool waits)
 		return;
 	}
 	if (result == -ETIMEDOUT && ring_known.pushed - ring_known.read < CAPACITY)
-		fixture_check_timeout(thread, ring_known.changed_step);
+		judge_timeout(thread);
 	if (done != RING_RUN.committed || RING_RUN.commits > 1)
 		sim_fail("push: %u, with %u committed in %u pieces", done, RING_RUN.committed,
 			 RING_RUN.commits);
@@ -139,7 +151,7 @@ void ring_judge_pop(struct sim_thread *thread, int64_t result, const uint64_t *e
 	else if (result < 0 && result != -EAGAIN && !(waits && result == -ETIMEDOUT))
 		sim_fail("pop: %lld: %s", (long long)result, shmkit_last_error());
 	if (result == -ETIMEDOUT && ring_known.pushed != ring_known.read)
-		fixture_check_timeout(thread, ring_known.changed_step);
+		judge_timeout(thread);
 	if (elements)
 		ring_compare("pop", elements, RING_RUN.popped_from, done);
 	if (sim_weak || result == -EBUSY || result == -ESHUTDOWN)
@@ -227,7 +239,7 @@ void ring_judge_read(struct sim_thread *thread, struct shmkit_ring_reader *reade
 	if (result == -ESHUTDOWN)
 		judge_end("read", now);
 	if (result == -ETIMEDOUT && now < ring_known.pushed)
-		fixture_check_timeout(thread, ring_known.changed_step);
+		judge_timeout(thread);
 	if (result == -ETIMEDOUT)
 		return;                     /* what it has missed is told by the next */
 	if (now != told + lost + done)
