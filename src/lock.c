@@ -97,12 +97,15 @@ void shk_lock_word_release(shk_u64 *lock, uint64_t word)
 	uint64_t free = word & ~(SHK_LOCK_GENERATION - 1);
 
 	/* lock:U release. Pairs with lock:L. */
-	if (shk_cas_release(lock, word, free))
-		return;
-	/* the only change a living holder can meet is the waiters bit */
-	word |= SHK_LOCK_WAITERS;
-	if (shk_cas_release(lock, word, free)) {
-		SHK_POINT("lock.freed");
-		shk_futex_wake_all(low_half(lock));
+	if (!shk_cas_release(lock, word, free)) {
+		/* the only change a living holder can meet is the waiters bit */
+		word |= SHK_LOCK_WAITERS;
+		if (!shk_cas_release(lock, word, free))
+			return;
 	}
+	/* the bit may have come with the lock, from the dead it was taken from */
+	if (!(word & SHK_LOCK_WAITERS))
+		return;
+	SHK_POINT("lock.freed");
+	shk_futex_wake_all(low_half(lock));
 }

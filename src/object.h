@@ -98,8 +98,8 @@ int shk_object_refresh(struct shk_object *object);
 
 static inline int shk_object_enter(const struct shk_object *object)
 {
-	/* relaxed: see shk_segment_enter(). acquire: what a remover did before comes before. */
-	if (shk_likely(__atomic_load_n(&object->segment->epoch, __ATOMIC_RELAXED) ==
+	/* acquire: see shk_segment_enter(); and what a remover did before comes before. */
+	if (shk_likely(__atomic_load_n(&object->segment->epoch, __ATOMIC_ACQUIRE) ==
 			       __atomic_load_n(&shk_process->epoch, __ATOMIC_RELAXED) &&
 		       shk_load_acquire(object->entry_word) == object->live_word))
 		return 0;

@@ -192,6 +192,11 @@ static int join_again(struct shmkit_segment *segment)
 		else
 			shk_member_announce(segment, entry, true);
 	}
+	/*
+	 * join:F seq_cst. All are announced before the next look at an entry, which is that of any call;
+	 * pairs with the remover's CAS and its look at the announcements. As object:O of an open.
+	 */
+	shk_fence_seq_cst();
 	return 0;
 }
 

@@ -101,8 +101,8 @@ int shk_segment_refresh(struct shmkit_segment *segment);
 
 static inline int shk_segment_enter(struct shmkit_segment *segment)
 {
-	/* relaxed: a child is one thread when it is born, and only its own calls change this */
-	if (shk_likely(__atomic_load_n(&segment->epoch, __ATOMIC_RELAXED) ==
+	/* acquire: of a child's threads one joins again, and the others then see what as */
+	if (shk_likely(__atomic_load_n(&segment->epoch, __ATOMIC_ACQUIRE) ==
 		       __atomic_load_n(&shk_process->epoch, __ATOMIC_RELAXED)))
 		return 0;
 	return shk_segment_refresh(segment);

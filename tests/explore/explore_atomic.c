@@ -24,12 +24,12 @@ static const char *const state_names[] = {
 };
 
 enum {
-	SET_X_SEE_Y, SET_Y_SEE_X, ADD_X_SEE_Y, ADD_Y_SEE_X, SWAP_X, SWAP_Y, WAIT_X, WAIT_Y, LOOK_XY, LOOK_YX,
+	SET_X_SEE_Y, SET_Y_SEE_X, SET_X_WAIT_Y, SET_Y_WAIT_X, ADD_X_SEE_Y, ADD_Y_SEE_X, SWAP_X, SWAP_Y, WAIT_X, WAIT_Y, LOOK_XY, LOOK_YX,
 	REPAIR, ATTACH, OPERATIONS
 };
 
 static const char *const operation_names[] = {
-	"set-x-see-y", "set-y-see-x", "add-x-see-y", "add-y-see-x", "swap-x", "swap-y", "wait-x", "wait-y",
+	"set-x-see-y", "set-y-see-x", "set-x-wait-y", "set-y-wait-x", "add-x-see-y", "add-y-see-x", "swap-x", "swap-y", "wait-x", "wait-y",
 	"look-xy", "look-yx", "repair", "attach",
 };
 
@@ -224,9 +224,9 @@ static uint64_t value_now(unsigned which)
 	return (uint64_t)y;
 }
 
-static void await(struct sim_thread *thread, unsigned which)
+/* Until a value is another than old, however that is known. */
+static void await(struct sim_thread *thread, unsigned which, uint64_t old)
 {
-	uint64_t old = load(thread, which);
 	struct access *access = begin_access(thread, DIFFERS, which);
 	int result;
 
@@ -268,6 +268,13 @@ static void operate(struct sim_thread *thread, unsigned operation)
 		set(thread, operation == SET_X_SEE_Y ? X : Y);
 		load(thread, operation == SET_X_SEE_Y ? Y : X);
 		break;
+	case SET_X_WAIT_Y:
+	case SET_Y_WAIT_X:
+		set(thread, operation == SET_X_WAIT_Y ? X : Y);
+		/* from another than itself, who has seen more */
+		await(thread, operation == SET_X_WAIT_Y ? Y : X,
+		      value_now(operation == SET_X_WAIT_Y ? Y : X));
+		break;
 	case ADD_X_SEE_Y:
 	case ADD_Y_SEE_X:
 		add(thread, operation == ADD_X_SEE_Y ? X : Y);
@@ -279,7 +286,7 @@ static void operate(struct sim_thread *thread, unsigned operation)
 		break;
 	case WAIT_X:
 	case WAIT_Y:
-		await(thread, operation == WAIT_X ? X : Y);
+		await(thread, operation == WAIT_X ? X : Y, load(thread, operation == WAIT_X ? X : Y));
 		break;
 	case LOOK_XY:
 	case LOOK_YX:

@@ -135,6 +135,7 @@ static void begin(unsigned state)
 		queue_known.values[1].leases = state == WORN ? 1022 : 1;
 		queue_known.values[1].taken_in_place = true;
 	}
+	queue_known.cancelled = state == GAP || state == FREED;
 	sim_on_point = queue_on_point;
 }
 const struct scenario scenario = {

@@ -5,10 +5,9 @@
 #include <string.h>
 
 const char *const queue_operation_names[] = {
-	"enqueue",        "enqueue2",     "enqueue3",     "dequeue",   "dequeue2",
-	"dequeue3",       "lease-ack",    "lease-nack",   "lease-two", "reserve-commit",
-	"reserve-cancel", "repair",       "shutdown",     "reopen",    "lease-keep",
-	"reserve-keep",   "dequeue-wait", "enqueue-wait", "close",     "attach",
+	"enqueue", "enqueue2", "enqueue3", "dequeue", "dequeue2", "dequeue3", "lease-ack", "lease-nack",
+	"lease-two", "reserve-commit", "reserve-cancel", "repair", "shutdown", "reopen", "lease-keep",
+	"reserve-keep", "dequeue-wait", "enqueue-wait", "close", "attach", "size",
 };
 
 /* Whether the slot that an index word tells comes next is in a phase, of the right turn. */
@@ -298,6 +297,19 @@ static bool shares_process(const struct sim_thread *thread)
 	return false;
 }
 
+/* A moment's view: one that is leased and given back meanwhile may count twice, and no more. */
+static void check_size(struct sim_thread *thread)
+{
+	uint64_t size = shmkit_queue_size(queue_handle(thread));
+	unsigned made = queue_known.cancelled;
+
+	for (unsigned v = 1; v < queue_known.next_value; v++)
+		made += queue_known.values[v].fate != UNKNOWN;
+	if (size > QUEUE_CAPACITY || size > 2 * (uint64_t)made)
+		sim_fail("size is %llu, with room for %u, and %u were ever made", (unsigned long long)size,
+			 QUEUE_CAPACITY, made);
+}
+
 void queue_operate(struct sim_thread *thread, unsigned operation)
 {
 	start(thread);
@@ -342,6 +354,9 @@ void queue_operate(struct sim_thread *thread, unsigned operation)
 			close_second(thread);
 		else
 			close_and_open(thread);
+		break;
+	case QUEUE_SIZE:
+		check_size(thread);
 		break;
 	case QUEUE_ATTACH:
 		/* a newcomer takes an id that may have been a dead one's, and does what the rest says */

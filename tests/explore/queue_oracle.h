@@ -39,6 +39,7 @@ struct queue_value {
 extern struct queue_known {
 	struct queue_value values[QUEUE_VALUES];
 	unsigned next_value;
+	unsigned cancelled;                 /* of the state; they count until they are passed */
 	struct queue_outcome { /* "empty" or "full" was the answer */
 		bool full;
 		uint64_t begin, end;
@@ -91,7 +92,7 @@ enum {
 	QUEUE_DEQUEUE_WAIT,
 	QUEUE_ENQUEUE_WAIT,
 	QUEUE_CLOSE,
-	QUEUE_ATTACH,
+	QUEUE_ATTACH, QUEUE_SIZE,
 	QUEUE_OPERATIONS
 };
 

@@ -80,8 +80,9 @@ def read_reasons(path):
     with open(path, encoding="utf-8") as file:
         for line in file:
             if line.strip() and not line.startswith("#"):
-                place, weaker, reason = (part.strip() for part in line.split(" | ", 2))
-                reasons[place, weaker] = reason
+                # the text itself may have a bar in it
+                place, weaker, reason = re.match(r"(.*) \| (acq_rel|acquire|release|relaxed) \| (.*)", line).groups()
+                reasons[place.strip(), weaker] = reason.strip()
     return reasons
 
 
