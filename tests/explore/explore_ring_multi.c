@@ -17,6 +17,8 @@ const struct ring_state ring_states[] = {
 	  .flags = SHMKIT_RING_MULTI_CONSUMER },
 	{ .name = "a producer has died in a push", .capacity = 3, .fill = 2, .dead = true, .flags = BOTH },
 	{ .name = "without membarrier", .capacity = 2, .fill = 1, .flags = BOTH, .no_membarrier = true },
+	{ .name = "dropped_base lags", .capacity = 2, .fill = 2, .position = BEFORE_WRAP, .overwritten = 2,
+	  .lagging = true, .flags = BOTH },
 };
 #define STATES (sizeof(ring_states) / sizeof(ring_states[0]))
 

@@ -152,6 +152,8 @@ void shk_futex_wake_all(uint32_t *word)
 
 bool shk_barrier_register(void)
 {
+	if (sim_weak)
+		sim_model_fence(__ATOMIC_SEQ_CST);   /* the kernel's own, in every case */
 	return !sim_world.no_membarrier;
 }
 

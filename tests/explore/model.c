@@ -442,8 +442,10 @@ void sim_model_fence(int order)
 void sim_model_barrier_all(void)
 {
 	sim_model_fence(__ATOMIC_SEQ_CST);
+	/* what those that have ended stored too; not who could not register, and fences himself */
 	for (unsigned i = 1; i < SIM_THREADS; i++)
-		if (sim_threads[i].state != SIM_UNUSED)   /* what those that have ended stored too */
+		if (sim_threads[i].state != SIM_UNUSED &&
+		    !sim_world.processes[sim_threads[i].process].page.fences)
 			fence_of(i, __ATOMIC_SEQ_CST);
 	sim_model_fence(__ATOMIC_SEQ_CST);
 }

@@ -15,7 +15,7 @@
 const char *const pool_operation_names[] = {
 	"acquire", "acquire2", "release", "release-acquire", "release-shared", "renew-shared", "adopt-shared",
 	"read", "read-new", "view", "walk", "reclaim", "repair", "adopt", "acquire-all", "release-found",
-	"owner", "figures", "close", "leave", "attach",
+	"owner", "figures", "close", "leave", "attach", "check",
 };
 
 /* ---- the board ---- */
@@ -456,6 +456,9 @@ void pool_operate(struct sim_thread *thread, unsigned operation)
 		break;
 	case POOL_FIGURES:
 		look_at_figures(thread);
+		break;
+	case POOL_CHECK:
+		expect("check", shmkit_segment_check(fixture_segments[thread->process]), 0);
 		break;
 	case POOL_CLOSE:
 	case POOL_LEAVE:

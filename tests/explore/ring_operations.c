@@ -17,7 +17,7 @@
 const char *const ring_operation_names[] = {
 	"push", "push2", "push-all", "over", "over-all", "over-more", "pop", "pop2", "skip", "last", "read",
 	"observe", "figures", "end", "repair", "shutdown", "over-twice", "pop-wait", "pop-bulk-wait",
-	"push-wait", "read-wait", "observe-wait", "seek", "close", "attach",
+	"push-wait", "read-wait", "observe-wait", "seek", "close", "attach", "shutdown-watch",
 };
 
 /* Of a process: in its own segment handle, and in a read-only one. */
@@ -78,7 +78,7 @@ static void create(void)
 	if (state->lagging)
 		ring_known.dropped = DROPPED_BEFORE;
 	if (state->lagging)
-		shm->dropped_base = DROPPED_BEFORE - (UINT64_C(1) << 30) - 1;
+		shm->dropped_base = DROPPED_BEFORE - (UINT64_C(1) << 30);   /* carried by the second drop */
 	shm->read_word = shk_ring_read_word((uint32_t)ring_known.dropped, state->position);
 }
 
@@ -424,6 +424,13 @@ static void operate_more(struct sim_thread *thread, unsigned operation)
 		break;
 	case RING_ATTACH:
 		attach(thread);
+		break;
+	case RING_SHUTDOWN_WATCH:
+		shut_down(thread);
+		for (unsigned i = 0; i < 3; i++) {
+			ring_start(thread);
+			read_next(thread, &observers[thread->process], CAPACITY, 0);
+		}
 		break;
 	default:
 		break;
