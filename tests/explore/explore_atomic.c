@@ -68,14 +68,6 @@ static uint64_t next_value;
 
 /* ---- states ---- */
 
-static void must(int result)
-{
-	if (result < 0) {
-		fprintf(stderr, "set-up: %s\n", shmkit_last_error());
-		abort();
-	}
-}
-
 static uint32_t *event_of(void *atomic)
 {
 	struct shk_atomic *base = atomic;
@@ -90,13 +82,13 @@ static void create(void)
 	struct shmkit_atomic_u64 *before;
 
 	if (state_built == REUSED) {
-		must(shmkit_atomic_u64_create(fixture_segments[0], "old", UINT64_MAX, &before));
+		fixture_must(shmkit_atomic_u64_create(fixture_segments[0], "old", UINT64_MAX, &before));
 		*event_of(before) = 1;
-		must(shmkit_segment_remove(fixture_segments[0], "old"));
+		fixture_must(shmkit_segment_remove(fixture_segments[0], "old"));
 		shmkit_atomic_u64_close(before);
 	}
-	must(shmkit_atomic_u64_create(fixture_segments[0], "x", initial[state_built], &places[0].x));
-	must(shmkit_atomic_f64_create(fixture_segments[0], "y", 0, &places[0].y));
+	fixture_must(shmkit_atomic_u64_create(fixture_segments[0], "x", initial[state_built], &places[0].x));
+	fixture_must(shmkit_atomic_f64_create(fixture_segments[0], "y", 0, &places[0].y));
 }
 
 static void open_both(unsigned process)
@@ -105,8 +97,8 @@ static void open_both(unsigned process)
 		create();
 		return;
 	}
-	must(shmkit_atomic_u64_open(fixture_segments[process], "x", &places[process].x));
-	must(shmkit_atomic_f64_open(fixture_segments[process], "y", &places[process].y));
+	fixture_must(shmkit_atomic_u64_open(fixture_segments[process], "x", &places[process].x));
+	fixture_must(shmkit_atomic_f64_open(fixture_segments[process], "y", &places[process].y));
 }
 
 static void build(unsigned state)
@@ -248,16 +240,14 @@ static void await(struct sim_thread *thread, unsigned which, uint64_t old)
 
 static void attach(struct sim_thread *thread)
 {
-	for (unsigned i = 1; i < SIM_THREADS; i++)
-		if (i != thread->id && sim_threads[i].state != SIM_UNUSED &&
-		    sim_threads[i].process == thread->process)
-			return;             /* another thread's process: it goes on as it is */
+	if (fixture_shares_process(thread))
+		return;
 	if (!fixture_attach(thread)) {
 		program_of(thread)->count = 0;
 		return;
 	}
-	must(shmkit_atomic_u64_open(fixture_segments[thread->process], "x", &HERE->x));
-	must(shmkit_atomic_f64_open(fixture_segments[thread->process], "y", &HERE->y));
+	fixture_must(shmkit_atomic_u64_open(fixture_segments[thread->process], "x", &HERE->x));
+	fixture_must(shmkit_atomic_f64_open(fixture_segments[thread->process], "y", &HERE->y));
 }
 
 static void operate(struct sim_thread *thread, unsigned operation)

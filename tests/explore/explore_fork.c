@@ -9,8 +9,6 @@
 #include "object.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define WORDS 8u
@@ -35,14 +33,6 @@ static struct program child_program;
 static bool has_forked, child_is_member;
 static unsigned state_built;
 
-static void must(int64_t result)
-{
-	if (result < 0) {
-		fprintf(stderr, "set-up: %s\n", shmkit_last_error());
-		abort();
-	}
-}
-
 /* ---- states ---- */
 
 static void make(unsigned process)
@@ -51,15 +41,15 @@ static void make(unsigned process)
 
 	if (process == 0) {
 		if (state_built == REUSED) {
-			must(shmkit_array_create(segment, "old", sizeof(uint64_t), WORDS, NULL, &arrays[0]));
-			must(shmkit_segment_remove(segment, "old"));
+			fixture_must(shmkit_array_create(segment, "old", sizeof(uint64_t), WORDS, NULL, &arrays[0]));
+			fixture_must(shmkit_segment_remove(segment, "old"));
 			shmkit_array_close(arrays[0]);
 		}
-		must(shmkit_array_create(segment, "a", sizeof(uint64_t), WORDS, NULL, &arrays[0]));
+		fixture_must(shmkit_array_create(segment, "a", sizeof(uint64_t), WORDS, NULL, &arrays[0]));
 		shmkit_array_close(arrays[0]);
 		arrays[0] = NULL;
 	} else if (process == 1 || (process == 2 && state_built == ANOTHER_HAS_IT)) {
-		must(shmkit_array_open(segment, "a", sizeof(uint64_t), &arrays[process]));
+		fixture_must(shmkit_array_open(segment, "a", sizeof(uint64_t), &arrays[process]));
 	}
 }
 
@@ -89,14 +79,6 @@ static void begin(unsigned state)
 
 /* ---- operations ---- */
 
-static void *copied(const void *from, size_t size)
-{
-	void *to = sim_calloc(1, size);
-
-	memcpy(to, from, size);
-	return to;
-}
-
 /* Its first call: it joins by itself. */
 static void run_child(struct sim_thread *thread)
 {
@@ -114,10 +96,10 @@ static void copy_handles(unsigned parent, unsigned child)
 	const struct shk_object *object = (const struct shk_object *)(void *)arrays[parent];
 	struct shk_object *copy;
 
-	fixture_segments[child] = copied(segment, sizeof(*segment));
+	fixture_segments[child] = fixture_copied(segment, sizeof(*segment));
 	fixture_segments[child]->open_counts =
-		copied(segment->open_counts, segment->geometry.max_entries * sizeof(uint32_t));
-	copy = copied(object, object->kind->handle_size);
+		fixture_copied(segment->open_counts, segment->geometry.max_entries * sizeof(uint32_t));
+	copy = fixture_copied(object, object->kind->handle_size);
 	copy->segment = fixture_segments[child];
 	arrays[child] = (struct shmkit_array *)(void *)copy;
 }
@@ -128,11 +110,7 @@ static void fork_and_close(struct sim_thread *thread)
 	unsigned parent = thread->process, child;
 	sigset_t saved;
 
-	for (unsigned t = 1; t < SIM_THREADS; t++)
-		if (t != thread->id && sim_threads[t].state != SIM_UNUSED &&
-		    sim_threads[t].process == parent)
-			return;
-	if (!arrays[parent] || has_forked)
+	if (!arrays[parent] || has_forked || fixture_shares_process(thread))
 		return;
 	has_forked = true;
 	shk_process_enter(&saved);

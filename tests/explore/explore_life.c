@@ -18,8 +18,6 @@
 #include "segment.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SIZE 4096u
@@ -326,20 +324,12 @@ static void operate(struct sim_thread *thread, unsigned operation)
 
 /* ---- states ---- */
 
-static void must(int64_t result)
-{
-	if (result < 0) {
-		fprintf(stderr, "set-up: %s\n", shmkit_last_error());
-		abort();
-	}
-}
-
 static void make(unsigned process, uint32_t flags)
 {
 	struct shmkit_segment_options options = options_of(flags);
 
 	sim_act_as(process);
-	must(shmkit_segment_create("s", SIZE, &options, &handles[process][0]));
+	fixture_must(shmkit_segment_create("s", SIZE, &options, &handles[process][0]));
 	files[serial_of(handles[process][0])].persists = flags & SHMKIT_SEGMENT_PERSIST;
 	name.named = serial_of(handles[process][0]);
 }
@@ -347,7 +337,7 @@ static void make(unsigned process, uint32_t flags)
 static void join(unsigned process)
 {
 	sim_act_as(process);
-	must(shmkit_segment_open("s", 0, &handles[process][0]));
+	fixture_must(shmkit_segment_open("s", 0, &handles[process][0]));
 }
 
 static void leave(unsigned process)
@@ -378,7 +368,7 @@ static void leave_dead(bool damages)
 
 static void unlink_now(void)
 {
-	must(shmkit_segment_unlink("s"));
+	fixture_must(shmkit_segment_unlink("s"));
 	files[name.named].unlinked = 1;
 	files[name.named].explicitly = true;
 	name.named = 0;

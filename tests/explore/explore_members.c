@@ -3,8 +3,6 @@
 
 #include "lock.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SIZE 8192u
@@ -24,18 +22,10 @@ static const char *const state_names[] = {
 
 static struct members_place places_at[STATES][FIXTURE_PROCESSES];
 
-static void must(int64_t result)
-{
-	if (result < 0) {
-		fprintf(stderr, "set-up: %s\n", shmkit_last_error());
-		abort();
-	}
-}
-
 static void join_now(unsigned process)
 {
 	sim_act_as(process);
-	must(shmkit_segment_open("s", 0, &members_known.places[process].segment));
+	fixture_must(shmkit_segment_open("s", 0, &members_known.places[process].segment));
 	members_known.places[process].joined = true;
 }
 
@@ -46,12 +36,12 @@ static void put_dead(bool leases, bool locks)
 	uint64_t word;
 
 	join_now(process);
-	must(shmkit_queue_open(members_known.places[process].segment, "q", FIXTURE_ELEMENT,
+	fixture_must(shmkit_queue_open(members_known.places[process].segment, "q", FIXTURE_ELEMENT,
 			       &members_known.places[process].queue));
 	if (leases)
-		must(shmkit_queue_lease(members_known.places[process].queue, &slot));
+		fixture_must(shmkit_queue_lease(members_known.places[process].queue, &slot));
 	if (locks)
-		must(shk_lock_word_acquire(
+		fixture_must(shk_lock_word_acquire(
 			members_known.places[process].segment,
 			&shk_header(members_known.places[process].segment)->table_lock, 0, "",
 			&word));
@@ -70,15 +60,15 @@ static void make(void)
 	};
 	uint64_t payload[2];
 
-	must(shmkit_segment_create("s", SIZE, &options, &fixture_segments[0]));
+	fixture_must(shmkit_segment_create("s", SIZE, &options, &fixture_segments[0]));
 	members_known.places[0] =
 		(struct members_place){ .segment = fixture_segments[0], .joined = true };
-	must(shmkit_queue_create(fixture_segments[0], "q", FIXTURE_ELEMENT, MEMBERS_ELEMENTS, NULL,
+	fixture_must(shmkit_queue_create(fixture_segments[0], "q", FIXTURE_ELEMENT, MEMBERS_ELEMENTS, NULL,
 				 &members_known.places[0].queue));
-	must(shmkit_atomic_u64_create(fixture_segments[0], "v", 7, &members_known.places[0].value));
+	fixture_must(shmkit_atomic_u64_create(fixture_segments[0], "v", 7, &members_known.places[0].value));
 	for (unsigned i = 1; i < MEMBERS_ELEMENTS; i++) {
 		fixture_encode(payload, i);
-		must(shmkit_queue_enqueue(members_known.places[0].queue, payload));
+		fixture_must(shmkit_queue_enqueue(members_known.places[0].queue, payload));
 	}
 	for (unsigned i = 1; i <= SCENARIO_ACTORS; i++)
 		sim_process_new();

@@ -3,8 +3,6 @@
 
 #include "segment.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -39,21 +37,13 @@ static struct built {
 
 /* ---- states ---- */
 
-static void must(int result)
-{
-	if (result < 0) {
-		fprintf(stderr, "set-up: %s\n", shmkit_last_error());
-		abort();
-	}
-}
-
 static void open_pool(unsigned process)
 {
 	if (process == 0)
-		must(shmkit_pool_create(fixture_segments[0], "p", FIXTURE_ELEMENT, pool_known.capacity, NULL,
+		fixture_must(shmkit_pool_create(fixture_segments[0], "p", FIXTURE_ELEMENT, pool_known.capacity, NULL,
 					&pool_handles[0]));
 	else
-		must(shmkit_pool_open(fixture_segments[process], "p", FIXTURE_ELEMENT,
+		fixture_must(shmkit_pool_open(fixture_segments[process], "p", FIXTURE_ELEMENT,
 				      &pool_handles[process]));
 }
 
@@ -63,12 +53,12 @@ static void open_after_another(unsigned process)
 	uint64_t handle;
 
 	if (process == 0) {
-		must(shmkit_pool_create(fixture_segments[0], "old", FIXTURE_ELEMENT, 3, NULL, &before));
+		fixture_must(shmkit_pool_create(fixture_segments[0], "old", FIXTURE_ELEMENT, 3, NULL, &before));
 		for (unsigned i = 0; i < 3; i++) {
-			must(shmkit_pool_acquire(before, &handle));
+			fixture_must(shmkit_pool_acquire(before, &handle));
 			memset(shmkit_pool_get(before, handle), 0xff, FIXTURE_ELEMENT);
 		}
-		must(shmkit_segment_remove(fixture_segments[0], "old"));
+		fixture_must(shmkit_segment_remove(fixture_segments[0], "old"));
 		shmkit_pool_close(before);
 	}
 	open_pool(process);
@@ -77,8 +67,8 @@ static void open_after_another(unsigned process)
 static void add_newcomer(void)
 {
 	sim_act_as(sim_process_new());
-	must(shmkit_segment_open("s", 0, &fixture_segments[NEWCOMER]));
-	must(shmkit_pool_open(fixture_segments[NEWCOMER], "p", FIXTURE_ELEMENT, &pool_handles[NEWCOMER]));
+	fixture_must(shmkit_segment_open("s", 0, &fixture_segments[NEWCOMER]));
+	fixture_must(shmkit_pool_open(fixture_segments[NEWCOMER], "p", FIXTURE_ELEMENT, &pool_handles[NEWCOMER]));
 	sim_act_as(0);
 }
 
@@ -91,14 +81,14 @@ static void fill(const struct state *state, unsigned owner)
 		unsigned process = owner ? owner : 1 + i % SCENARIO_ACTORS;
 
 		sim_act_as(process);
-		must(shmkit_pool_acquire(pool_handles[process], &handles[i]));
+		fixture_must(shmkit_pool_acquire(pool_handles[process], &handles[i]));
 	}
 	sim_act_as(0);
 	for (unsigned i = 0; i < state->capacity; i++) {
 		uint64_t slot = shk_pool_slot(handles[i]);
 
 		if (slot >= state->used || slot + 1 == state->hole)
-			must(shmkit_pool_release(pool_handles[0], handles[i]));
+			fixture_must(shmkit_pool_release(pool_handles[0], handles[i]));
 	}
 }
 

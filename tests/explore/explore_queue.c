@@ -1,8 +1,6 @@
 /* The queue under exploration: states to start from. What is right: queue_oracle.h. */
 #include "queue_oracle.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { EMPTY, ONE, HALF, FULL, WRAP, LAP, REUSED, AGAIN, WORN, GAP, FREED, UNFENCED, STATES };
@@ -24,21 +22,13 @@ static const char *const state_names[] = {
 
 static struct shmkit_queue *first_queues[FIXTURE_PROCESSES];
 
-static void must(int result)
-{
-	if (result < 0) {
-		fprintf(stderr, "set-up: %s\n", shmkit_last_error());
-		abort();
-	}
-}
-
 static void make(unsigned process)
 {
 	if (process == 0)
-		must(shmkit_queue_create(fixture_segments[0], "q", FIXTURE_ELEMENT, QUEUE_CAPACITY,
+		fixture_must(shmkit_queue_create(fixture_segments[0], "q", FIXTURE_ELEMENT, QUEUE_CAPACITY,
 					 NULL, &queue_handles[0]));
 	else
-		must(shmkit_queue_open(fixture_segments[process], "q", FIXTURE_ELEMENT,
+		fixture_must(shmkit_queue_open(fixture_segments[process], "q", FIXTURE_ELEMENT,
 				       &queue_handles[process]));
 }
 
@@ -48,13 +38,13 @@ static void make_reused(unsigned process)
 	uint64_t element[2];
 
 	if (process == 0) {
-		must(shmkit_queue_create(fixture_segments[0], "old", FIXTURE_ELEMENT,
+		fixture_must(shmkit_queue_create(fixture_segments[0], "old", FIXTURE_ELEMENT,
 					 QUEUE_CAPACITY, NULL, &before));
 		for (unsigned i = 0; i < QUEUE_CAPACITY; i++) {
 			fixture_encode(element, 150);
-			must(shmkit_queue_enqueue(before, element));
+			fixture_must(shmkit_queue_enqueue(before, element));
 		}
-		must(shmkit_segment_remove(fixture_segments[0], "old"));
+		fixture_must(shmkit_segment_remove(fixture_segments[0], "old"));
 		shmkit_queue_close(before);
 	}
 	make(process);
@@ -97,11 +87,11 @@ static void build(unsigned state)
 		set_position(2);
 	for (unsigned i = 1; i <= fill_of(state); i++) {
 		fixture_encode(element, i);
-		must(shmkit_queue_enqueue(queue_handles[0], element));
+		fixture_must(shmkit_queue_enqueue(queue_handles[0], element));
 	}
 	if (state == AGAIN || state == WORN) {
-		must(shmkit_queue_lease(queue_handles[0], &slot));
-		must(shmkit_queue_nack(queue_handles[0], &slot));
+		fixture_must(shmkit_queue_lease(queue_handles[0], &slot));
+		fixture_must(shmkit_queue_nack(queue_handles[0], &slot));
 		for (unsigned i = 0; i < QUEUE_CAPACITY && state == WORN; i++) {
 			shk_u64 *word = shk_slot(queue_handles[0], i);
 
@@ -111,8 +101,8 @@ static void build(unsigned state)
 		queue_shm()->redelivered = 0;
 	}
 	if (state == GAP || state == FREED) {
-		must(shmkit_queue_reserve(queue_handles[0], &slot));
-		must(shmkit_queue_cancel(queue_handles[0], &slot));
+		fixture_must(shmkit_queue_reserve(queue_handles[0], &slot));
+		fixture_must(shmkit_queue_cancel(queue_handles[0], &slot));
 	}
 	/* as he leaves it who dies when he has freed the slot and is about to move the head */
 	if (state == FREED)

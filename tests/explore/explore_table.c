@@ -15,8 +15,6 @@
 
 #include "lock.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MEMBERS 6u
@@ -110,12 +108,12 @@ static void operate(struct sim_thread *thread, unsigned operation)
 		break;
 	case WRITE:
 		/* a handle that another thread has made, and nothing tells this one of */
-		for (unsigned i = 0; i < NAMES && !(sim_weak && shares_process(thread)); i++)
+		for (unsigned i = 0; i < NAMES && !(sim_weak && fixture_shares_process(thread)); i++)
 			if (MINE.held[i])
 				use(thread, MINE.held[i]);
 		break;
 	case CLOSE:
-		if (!shares_process(thread)) {
+		if (!fixture_shares_process(thread)) {
 			struct shk_object *object = MINE.held[A];
 
 			MINE.held[A] = NULL;
@@ -138,7 +136,7 @@ static void operate(struct sim_thread *thread, unsigned operation)
 	case NEWCOMER:
 		/* perhaps under the id of a dead one */
 		attach(thread);
-		if (segment_of(thread) && !shares_process(thread))
+		if (segment_of(thread) && !fixture_shares_process(thread))
 			create(thread, A, &table_value, false);
 		break;
 	case REPLACE:
@@ -153,19 +151,11 @@ static void operate(struct sim_thread *thread, unsigned operation)
 
 /* ---- states ---- */
 
-static void must(int64_t result)
-{
-	if (result < 0) {
-		fprintf(stderr, "set-up: %s\n", shmkit_last_error());
-		abort();
-	}
-}
-
 static void put(unsigned process, unsigned name, const struct what *what, uint64_t capacity)
 {
 	struct shk_object **object = &hands[process].held[name];
 
-	must(shk_object_create(fixture_segments[process], table_names[name], what->kind, what->element_size,
+	fixture_must(shk_object_create(fixture_segments[process], table_names[name], what->kind, what->element_size,
 			       capacity, name == FILLER ? NULL : what->options, 0, object));
 }
 
@@ -178,7 +168,7 @@ static void put_alone(unsigned name, const struct what *what)
 
 		for (unsigned i = 0; i < TABLE_WORDS; i++)
 			words[i] = mark_of(hands[0].held[name]);
-		must(shmkit_array_write((struct shmkit_array *)hands[0].held[name], 0, TABLE_WORDS, words));
+		fixture_must(shmkit_array_write((struct shmkit_array *)hands[0].held[name], 0, TABLE_WORDS, words));
 		filled = hands[0].held[name]->live_word;
 	}
 	shk_object_close(hands[0].held[name]);
@@ -188,14 +178,14 @@ static void put_alone(unsigned name, const struct what *what)
 static void take(unsigned process, unsigned name)
 {
 	sim_act_as(process);
-	must(open_any(fixture_segments[process], name, &hands[process].held[name]));
+	fixture_must(open_any(fixture_segments[process], name, &hands[process].held[name]));
 	sim_act_as(0);
 }
 
 static void see(unsigned process)
 {
 	sim_act_as(process);
-	must(open_any(hands[process].observer, A, &hands[process].seen));
+	fixture_must(open_any(hands[process].observer, A, &hands[process].seen));
 	sim_act_as(0);
 }
 
@@ -207,10 +197,10 @@ static void put_left_over(unsigned state)
 	uint64_t word;
 
 	sim_act_as(process);
-	must(shmkit_segment_open("s", 0, &fixture_segments[process]));
+	fixture_must(shmkit_segment_open("s", 0, &fixture_segments[process]));
 	segment = fixture_segments[process];
 	if (state == LEFT_LOCK) {
-		must(shk_lock_word_acquire(segment, &shk_header(segment)->table_lock, 0, "", &word));
+		fixture_must(shk_lock_word_acquire(segment, &shk_header(segment)->table_lock, 0, "", &word));
 	} else {
 		put(process, A, &table_small, TABLE_WORDS);
 		word = *hands[process].held[A]->entry_word;
@@ -244,7 +234,7 @@ static void put_what_it_says(unsigned state)
 		put_alone(A, &table_small);
 		put_alone(X, &table_value);
 		put_alone(Y, &table_value);
-		must(shmkit_segment_remove(fixture_segments[0], "a"));
+		fixture_must(shmkit_segment_remove(fixture_segments[0], "a"));
 		break;
 	case WRAP:
 		for (uint32_t i = 1; i < TABLE_ENTRIES; i++)
@@ -267,7 +257,7 @@ static void put_what_it_says(unsigned state)
 		see(3);
 	}
 	if (state == DYING)
-		must(shmkit_segment_remove(fixture_segments[0], "a"));
+		fixture_must(shmkit_segment_remove(fixture_segments[0], "a"));
 }
 
 static void build(unsigned state)
@@ -283,7 +273,7 @@ static void build(unsigned state)
 	fixture_build_as(TABLE_SIZE, &options, NULL);
 	for (unsigned i = 1; i <= SCENARIO_ACTORS; i++) {
 		sim_act_as(i);
-		must(shmkit_segment_open("s", SHMKIT_READ_ONLY, &hands[i].observer));
+		fixture_must(shmkit_segment_open("s", SHMKIT_READ_ONLY, &hands[i].observer));
 	}
 	sim_act_as(0);
 	put(0, FILLER, &table_small, (TABLE_SIZE - ROOM - fixture_segments[0]->geometry.data_offset) / 8);

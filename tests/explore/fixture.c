@@ -5,15 +5,33 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct shmkit_segment *fixture_segments[FIXTURE_PROCESSES];
 
-static void must(int result)
+void fixture_must(int64_t result)
 {
 	if (result < 0) {
 		fprintf(stderr, "set-up: %s\n", shmkit_last_error());
 		abort();
 	}
+}
+
+bool fixture_shares_process(const struct sim_thread *thread)
+{
+	for (unsigned t = 1; t < SIM_THREADS; t++)
+		if (&sim_threads[t] != thread && sim_threads[t].state != SIM_UNUSED &&
+		    sim_threads[t].process == thread->process)
+			return true;
+	return false;
+}
+
+void *fixture_copied(const void *from, size_t size)
+{
+	void *to = sim_calloc(1, size);
+
+	memcpy(to, from, size);
+	return to;
 }
 
 void fixture_build(void (*make)(unsigned process))
@@ -29,12 +47,12 @@ void fixture_build(void (*make)(unsigned process))
 void fixture_build_as(uint64_t size, const struct shmkit_segment_options *options,
 		      void (*make)(unsigned process))
 {
-	must(shmkit_segment_create("s", size, options, &fixture_segments[0]));
+	fixture_must(shmkit_segment_create("s", size, options, &fixture_segments[0]));
 	if (make)
 		make(0);
 	for (unsigned i = 1; i <= SCENARIO_ACTORS; i++) {
 		sim_act_as(sim_process_new());
-		must(shmkit_segment_open("s", 0, &fixture_segments[i]));
+		fixture_must(shmkit_segment_open("s", 0, &fixture_segments[i]));
 		if (make)
 			make(i);
 	}
@@ -81,7 +99,7 @@ uint64_t fixture_used(uint32_t *ret_entries)
 {
 	struct shmkit_segment_info info = { .struct_size = sizeof(info) };
 
-	must(shmkit_segment_get_info(fixture_segments[0], &info));
+	fixture_must(shmkit_segment_get_info(fixture_segments[0], &info));
 	*ret_entries = info.entries;
 	return info.used;
 }

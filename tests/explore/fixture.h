@@ -13,6 +13,15 @@
 
 extern struct shmkit_segment *fixture_segments[FIXTURE_PROCESSES];
 
+/* In set-up: an error is the end. */
+void fixture_must(int64_t result);
+
+/* Another thread is of the same process, and may use its handles. */
+bool fixture_shares_process(const struct sim_thread *thread);
+
+/* As a forked child has it, whose memory has other addresses here; in the caller's heap. */
+void *fixture_copied(const void *from, size_t size);
+
 /* Creates "s" and opens it in the actors. make(process) is then called as each, 0 first. */
 void fixture_build(void (*make)(unsigned process));
 

@@ -5,22 +5,12 @@
 #include "object.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 const char *const members_operation_names[] = {
 	"join", "leave", "newcomer", "repair",   "lock",   "count",      "lease-ack", "lease-keep",
 	"fork", "add",   "wait",     "add-wait", "attach", "lease-nack", "beat",      "join-twice",
 };
-
-static bool shares_process(const struct sim_thread *thread)
-{
-	for (unsigned t = 1; t < SIM_THREADS; t++)
-		if (&sim_threads[t] != thread && sim_threads[t].state != SIM_UNUSED &&
-		    sim_threads[t].process == thread->process)
-			return true;
-	return false;
-}
 
 /* ---- joining and leaving ---- */
 
@@ -68,7 +58,7 @@ static bool become_another(struct sim_thread *thread)
 {
 	unsigned process;
 
-	if (shares_process(thread) || members_known.newcomers == MEMBERS_NEWCOMERS)
+	if (fixture_shares_process(thread) || members_known.newcomers == MEMBERS_NEWCOMERS)
 		return false;
 	members_known.newcomers++;
 	process = sim_process_new();
@@ -310,14 +300,6 @@ static void count(struct sim_thread *thread)
 
 /* ---- fork ---- */
 
-static void *copied(const void *from, size_t size)
-{
-	void *to = sim_calloc(1, size);
-
-	memcpy(to, from, size);
-	return to;
-}
-
 /* As fork() leaves them in the child, whose memory has other addresses here. */
 static void copy_handles(const struct members_place *from, struct members_place *to)
 {
@@ -326,18 +308,18 @@ static void copy_handles(const struct members_place *from, struct members_place 
 	*to = *from;
 	to->joined = false;
 	to->forked = true;
-	to->segment = copied(from->segment, sizeof(*from->segment));
-	to->segment->open_counts = copied(from->segment->open_counts, counts);
+	to->segment = fixture_copied(from->segment, sizeof(*from->segment));
+	to->segment->open_counts = fixture_copied(from->segment->open_counts, counts);
 	if (from->queue) {
-		to->queue = copied(from->queue, sizeof(*from->queue));
+		to->queue = fixture_copied(from->queue, sizeof(*from->queue));
 		to->queue->object.segment = to->segment;
 		if (from->queue->held)
 			to->queue->held =
-				copied(from->queue->held,
+				fixture_copied(from->queue->held,
 				       (from->queue->mask + 1) * sizeof(*from->queue->held));
 	}
 	if (from->value) {
-		to->value = copied(from->value,
+		to->value = fixture_copied(from->value,
 				   ((const struct shk_object *)from->value)->kind->handle_size);
 		((struct shk_object *)to->value)->segment = to->segment;
 	}
@@ -377,7 +359,7 @@ static void fork_process(struct sim_thread *thread)
 	if (members_known.places[parent].segment)
 		copy_handles(&members_known.places[parent], &members_known.places[child]);
 	thread->process = parent;
-	members_known.littered[child] = shares_process(thread);
+	members_known.littered[child] = fixture_shares_process(thread);
 	shk_process_leave(&saved);
 	chosen = sim_choose(SIM_CASE, 5);
 	*program = (struct program){ .actor = child,
@@ -462,7 +444,7 @@ static void operate_joined(struct sim_thread *thread, unsigned operation)
 void members_operate(struct sim_thread *thread, unsigned operation)
 {
 	/* what another thread of the process has opened: nothing tells this one of it */
-	if (sim_weak && shares_process(thread))
+	if (sim_weak && fixture_shares_process(thread))
 		return;
 	MEMBERS_RUN.occupied = 0;
 	members_note_occupied();
@@ -474,7 +456,7 @@ void members_operate(struct sim_thread *thread, unsigned operation)
 			join(thread);
 		break;
 	case MEMBERS_LEAVE:
-		if (!shares_process(thread))
+		if (!fixture_shares_process(thread))
 			members_close(thread->process);
 		break;
 	case MEMBERS_NEWCOMER:

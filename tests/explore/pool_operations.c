@@ -348,15 +348,6 @@ static void look_at_figures(struct sim_thread *thread)
 		sim_fail("size is %llu of %llu", (unsigned long long)size, (unsigned long long)live);
 }
 
-static bool shares_process(const struct sim_thread *thread)
-{
-	for (unsigned t = 1; t < SIM_THREADS; t++)
-		if (&sim_threads[t] != thread && sim_threads[t].state != SIM_UNUSED &&
-		    sim_threads[t].process == thread->process)
-			return true;
-	return false;
-}
-
 /* Its objects stay; when it leaves altogether nobody owns them. */
 static void close_and_open(struct sim_thread *thread, bool leaves)
 {
@@ -462,11 +453,11 @@ void pool_operate(struct sim_thread *thread, unsigned operation)
 		break;
 	case POOL_CLOSE:
 	case POOL_LEAVE:
-		if (!shares_process(thread))
+		if (!fixture_shares_process(thread))
 			close_and_open(thread, operation == POOL_LEAVE);
 		break;
 	case POOL_ATTACH:
-		if (!shares_process(thread))
+		if (!fixture_shares_process(thread))
 			attach(thread);
 		break;
 	default:

@@ -288,15 +288,6 @@ static void close_second(struct sim_thread *thread)
 	QUEUE_RUN.held = held;
 }
 
-static bool shares_process(const struct sim_thread *thread)
-{
-	for (unsigned t = 1; t < SIM_THREADS; t++)
-		if (&sim_threads[t] != thread && sim_threads[t].state != SIM_UNUSED &&
-		    sim_threads[t].process == thread->process)
-			return true;
-	return false;
-}
-
 /* A moment's view: one that is leased and given back meanwhile may count twice, and no more. */
 static void check_size(struct sim_thread *thread)
 {
@@ -348,7 +339,7 @@ void queue_operate(struct sim_thread *thread, unsigned operation)
 	case QUEUE_ENQUEUE_WAIT: enqueue(thread, 1, true); break;
 	case QUEUE_CLOSE:
 		queue_known.disturbed = true;
-		if (shares_process(thread) || !queue_handles[thread->process])
+		if (fixture_shares_process(thread) || !queue_handles[thread->process])
 			break;
 		if (sim_choose(SIM_CASE, 2))
 			close_second(thread);
@@ -360,7 +351,7 @@ void queue_operate(struct sim_thread *thread, unsigned operation)
 		break;
 	case QUEUE_ATTACH:
 		/* a newcomer takes an id that may have been a dead one's, and does what the rest says */
-		if (!shares_process(thread) && QUEUE_RUN.held == 0 && fixture_attach(thread))
+		if (!fixture_shares_process(thread) && QUEUE_RUN.held == 0 && fixture_attach(thread))
 			queue_expect(shmkit_queue_open(fixture_segments[thread->process], "q",
 						       FIXTURE_ELEMENT,
 						       &queue_handles[thread->process]),

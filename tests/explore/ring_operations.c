@@ -6,8 +6,6 @@
 #include "segment.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define STATES 16u
@@ -39,25 +37,17 @@ static struct built {
 
 /* ---- states ---- */
 
-static void must(int64_t result)
-{
-	if (result < 0) {
-		fprintf(stderr, "set-up: %s\n", shmkit_last_error());
-		abort();
-	}
-}
-
 static void remove_another(void)
 {
 	struct shmkit_ring *before;
 	uint64_t element[2];
 
-	must(shmkit_ring_create(fixture_segments[0], "old", FIXTURE_ELEMENT, CAPACITY, NULL, &before));
+	fixture_must(shmkit_ring_create(fixture_segments[0], "old", FIXTURE_ELEMENT, CAPACITY, NULL, &before));
 	for (unsigned i = 0; i < CAPACITY; i++) {
 		fixture_encode(element, RING_VALUES - 1);
-		must(shmkit_ring_push(before, element));
+		fixture_must(shmkit_ring_push(before, element));
 	}
-	must(shmkit_segment_remove(fixture_segments[0], "old"));
+	fixture_must(shmkit_segment_remove(fixture_segments[0], "old"));
 	shmkit_ring_close(before);
 }
 
@@ -71,7 +61,7 @@ static void create(void)
 
 	if (state->reused)
 		remove_another();
-	must(shmkit_ring_create(fixture_segments[0], "r", FIXTURE_ELEMENT, state->capacity, &options,
+	fixture_must(shmkit_ring_create(fixture_segments[0], "r", FIXTURE_ELEMENT, state->capacity, &options,
 				&ring_handles[0]));
 	shm = ring_shm();
 	shm->write_index = shm->write_next = state->position;
@@ -85,7 +75,7 @@ static void create(void)
 static void observe(struct observer *observer, struct shmkit_ring *ring)
 {
 	observer->ring = ring;
-	must(shmkit_ring_reader_open(ring, SHMKIT_READ_FROM_NEWEST, &observer->reader));
+	fixture_must(shmkit_ring_reader_open(ring, SHMKIT_READ_FROM_NEWEST, &observer->reader));
 	observer->position = shmkit_ring_reader_position(observer->reader);
 }
 
@@ -98,10 +88,10 @@ static void open_all(unsigned process)
 		create();
 		return;
 	}
-	must(shmkit_ring_open(fixture_segments[process], "r", FIXTURE_ELEMENT, &ring_handles[process]));
+	fixture_must(shmkit_ring_open(fixture_segments[process], "r", FIXTURE_ELEMENT, &ring_handles[process]));
 	observe(&readers[process], ring_handles[process]);
-	must(shmkit_segment_open("s", SHMKIT_READ_ONLY, &segment));
-	must(shmkit_ring_open(segment, "r", FIXTURE_ELEMENT, &ring));
+	fixture_must(shmkit_segment_open("s", SHMKIT_READ_ONLY, &segment));
+	fixture_must(shmkit_ring_open(segment, "r", FIXTURE_ELEMENT, &ring));
 	observe(&observers[process], ring);
 }
 
@@ -112,7 +102,7 @@ static void put(unsigned process, bool over)
 
 	sim_act_as(process);
 	fixture_encode(element, value);
-	must(over ? shmkit_ring_push_overwrite(ring_handles[process], element, 1)
+	fixture_must(over ? shmkit_ring_push_overwrite(ring_handles[process], element, 1)
 		  : shmkit_ring_push(ring_handles[process], element));
 	ring_known.log[ring_known.pushed++ % RING_VALUES] = (uint16_t)value;
 }
@@ -122,7 +112,7 @@ static void take(unsigned process)
 	uint64_t element[2];
 
 	sim_act_as(process);
-	must(shmkit_ring_pop(ring_handles[process], element));
+	fixture_must(shmkit_ring_pop(ring_handles[process], element));
 }
 
 /* The roles are given back by who closes. */
@@ -130,7 +120,7 @@ static void let_go(unsigned process)
 {
 	sim_act_as(process);
 	shmkit_ring_close(ring_handles[process]);
-	must(shmkit_ring_open(fixture_segments[process], "r", FIXTURE_ELEMENT, &ring_handles[process]));
+	fixture_must(shmkit_ring_open(fixture_segments[process], "r", FIXTURE_ELEMENT, &ring_handles[process]));
 }
 
 static unsigned held(void)
@@ -143,8 +133,8 @@ static unsigned newcomer(void)
 	unsigned process = sim_process_new();
 
 	sim_act_as(process);
-	must(shmkit_segment_open("s", 0, &fixture_segments[process]));
-	must(shmkit_ring_open(fixture_segments[process], "r", FIXTURE_ELEMENT, &ring_handles[process]));
+	fixture_must(shmkit_segment_open("s", 0, &fixture_segments[process]));
+	fixture_must(shmkit_ring_open(fixture_segments[process], "r", FIXTURE_ELEMENT, &ring_handles[process]));
 	return process;
 }
 

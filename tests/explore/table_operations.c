@@ -157,21 +157,12 @@ void use(struct sim_thread *thread, struct shk_object *object)
 
 /* ---- names ---- */
 
-bool shares_process(const struct sim_thread *thread)
-{
-	for (unsigned t = 1; t < SIM_THREADS; t++)
-		if (&sim_threads[t] != thread && sim_threads[t].state != SIM_UNUSED &&
-		    sim_threads[t].process == thread->process)
-			return true;
-	return false;
-}
-
 /* The handle that the process has on that name from now on; the one it had is closed. */
 static void keep(struct sim_thread *thread, unsigned name, struct shk_object *object)
 {
 	struct shk_object *before = MINE.held[name];
 
-	if (before && shares_process(thread)) {
+	if (before && fixture_shares_process(thread)) {
 		shk_object_close(object);
 		return;
 	}
@@ -291,7 +282,7 @@ void observe(struct sim_thread *thread, bool keeps)
 	uint64_t start = sim_step;
 	int result;
 
-	if (!MINE.observer || shares_process(thread))
+	if (!MINE.observer || fixture_shares_process(thread))
 		return;
 	MINE.seen = NULL;
 	if (!object) {
@@ -358,7 +349,7 @@ void inform(struct sim_thread *thread)
 	expect(shmkit_segment_get_info(segment_of(thread), &info), 0, "segment_get_info");
 	if (info.entries > TABLE_ENTRIES || info.overhead != segment_of(thread)->geometry.data_offset)
 		sim_fail("info: %u entries, %llu bytes used", info.entries, (unsigned long long)info.used);
-	if (object && !(sim_weak && shares_process(thread))) {
+	if (object && !(sim_weak && fixture_shares_process(thread))) {
 		bool current = is_current(object);
 
 		if (answered(object, shk_object_get_info(object, &entry), current, "get_info") &&
@@ -406,7 +397,7 @@ void leave_and_open(struct sim_thread *thread)
 	struct shmkit_segment *segment = segment_of(thread);
 	int result;
 
-	if (shares_process(thread))
+	if (fixture_shares_process(thread))
 		return;
 	close_all(thread->process);
 	fixture_segments[thread->process] = NULL;
@@ -421,7 +412,7 @@ void leave_and_open(struct sim_thread *thread)
 
 void attach(struct sim_thread *thread)
 {
-	if (shares_process(thread))
+	if (fixture_shares_process(thread))
 		return;
 	for (unsigned i = 0; i < FIXTURE_PROCESSES; i++)
 		if (!sim_world.processes[i].exists) {

@@ -57,7 +57,6 @@ void expect(int64_t result, int64_t expected, const char *what);
 uint64_t mark_of(const struct shk_object *object);
 void check_word(const struct shk_object *object, uint64_t word, const char *who);
 bool is_current(const struct shk_object *object);
-bool shares_process(const struct sim_thread *thread);
 struct shmkit_segment *segment_of(const struct sim_thread *thread);
 void use(struct sim_thread *thread, struct shk_object *object);
 int open_any(struct shmkit_segment *segment, unsigned name, struct shk_object **ret_object);
