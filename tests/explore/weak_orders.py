@@ -124,6 +124,8 @@ def main():
             name, *more = hint.removeprefix(HINT).split()
             by_use = [item for item in by_use if os.path.basename(item[0]) == name]
             seconds = max(seconds, HINT_SECONDS)
+        elif hint:
+            seconds = max(seconds / len(by_use), 1)     # it is to stay: a glance of all programs together
         for program, sites in by_use:
             what = ",".join(offset for offset, _ in sites) + "=" + weaker
             out = subprocess.run([program, "--weaken", what, "--seconds", str(seconds), *more],
