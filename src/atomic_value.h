@@ -6,8 +6,9 @@
  * leave half done.
  *
  * Waking: who writes does so by a read-modify-write, then loads the event word; a waiter sets the
- * event's bit, then loads the value. All four are seq_cst: one of the two sees the other, without
- * the barriers of shk_event_signal().
+ * event's bit, passes the barrier of shk_wait_prepare(), then loads the value. The writer's two and
+ * the load of the value are seq_cst: one of the two sees the other, without the barriers of
+ * shk_event_signal().
  *
  * Progress: wait-free where the machine has the operation, else lock-free.
  *

@@ -54,7 +54,6 @@ static void judge_end(const char *what, uint64_t position)
 /* It had been shut down before the call, and nobody was in a push: is the end to be told there? */
 static bool should_end(const struct sim_thread *thread, uint64_t position)
 {
-	/* the role of the dead, freed meanwhile, may pass for that of who takes their id */
 	return !sim_weak && ring_known.shut_step <= RING_RUN.begin && !RING_RUN.beside_push &&
 	       position == ring_known.pushed;
 }
