@@ -265,7 +265,12 @@ int shk_geometry_from_file(int fd, const char *title, bool writable,
 					 "bytes", title, sizeof(header));
 	if (result)
 		return shk_fail(result, "the header of '%s' could not be read: %s", title, strerror(-result));
-	/* The size was read first, the file's length now: a file only grows. */
+	/*
+	 * The size was read first, the file's length now: a file only grows. The fence is for machines
+	 * that would read them the other way round; neither call of the kernel's need order anything.
+	 * Pairs with grow:W.
+	 */
+	shk_fence_acquire();
 	result = shk_stat(fd, &file);
 	if (result)
 		return shk_fail(result, "'%s' could not be examined: %s", title, strerror(-result));

@@ -53,17 +53,12 @@ static const struct pass {
 #define PASSES (sizeof(passes) / sizeof(passes[0]))
 
 static struct {
-	const char *pass, *labels, *summary, *replay;
+	const char *pass, *labels, *summary, *replay, *programs;
 	uint64_t runs, seed;
 	double seconds;
 	int state;                          /* -1: all */
 	bool all, hunt;
 } options = { .state = -1, .seed = 1 };
-
-static bool has_pass(const struct pass *pass)
-{
-	return !(pass->weak && scenario.no_weak);
-}
 
 /* ---- one run ---- */
 
@@ -263,12 +258,53 @@ static void set_after(unsigned combination)
 	program_count = 3;
 }
 
+static unsigned operation_named(const char *name, size_t length)
+{
+	for (unsigned i = 0; i < scenario.operations + scenario.extra; i++)
+		if (strlen(scenario.operation_names[i]) == length &&
+		    strncmp(scenario.operation_names[i], name, length) == 0)
+			return i;
+	fprintf(stderr, "no operation '%.*s'\n", (int)length, name);
+	exit(2);
+}
+
+/* ACTOR=OPERATION[+OPERATION...] ..., up to the end or a slash, which is what it returns. */
+static const char *read_programs(const char *from)
+{
+	char word[256];
+	int length;
+
+	program_count = 0;
+	while (sscanf(from, " %255s%n", word, &length) == 1 && word[0] != '/') {
+		struct program *program = &programs[program_count];
+		char *next = strchr(word, '=');
+
+		if (!next || ++program_count == SIM_THREADS) {
+			fprintf(stderr, "no program '%s'\n", word);
+			exit(2);
+		}
+		*program = (struct program){ .actor = (unsigned)atoi(word) };
+		while (next && program->count < SCENARIO_PROGRAM) {
+			size_t size = strcspn(++next, "+");
+
+			program->operations[program->count++] = operation_named(next, size);
+			next = next[size] ? next + size : NULL;
+		}
+		from += length;
+	}
+	return from + strcspn(from, "/");
+}
+
 static void set_random(void)
 {
 	unsigned count = 2 + (unsigned)choice_random(2);
 
 	current_state = options.state < 0 ? (unsigned)choice_random(scenario.states)
 					  : (unsigned)options.state;
+	if (options.programs) {
+		(void)read_programs(options.programs);
+		return;
+	}
 	program_count = 0;
 	for (unsigned i = 0; i < count; i++) {
 		struct program *program = &programs[program_count++];
@@ -370,29 +406,19 @@ static int as_tests(void)
 	size_t count = 0;
 
 	for (size_t i = 0; i < PASSES; i++) {
-		if (!has_pass(&passes[i]) || (options.pass && strcmp(passes[i].name, options.pass) != 0))
+		if (options.pass && strcmp(passes[i].name, options.pass) != 0)
 			continue;
 		tests[count++] = (struct CMUnitTest){ passes[i].name, test_pass, NULL, NULL,
 						      (void *)(uintptr_t)&passes[i] };
 	}
 	if (count == 0) {
-		printf("explore_%s has no pass %s\n", scenario.name, options.pass);
+		printf("there is no pass %s\n", options.pass);
 		return 2;
 	}
 	return _cmocka_run_group_tests(scenario.name, tests, count, NULL, NULL);
 }
 
 /* ---- one run again ---- */
-
-static unsigned operation_named(const char *name, size_t length)
-{
-	for (unsigned i = 0; i < scenario.operations + scenario.extra; i++)
-		if (strlen(scenario.operation_names[i]) == length &&
-		    strncmp(scenario.operation_names[i], name, length) == 0)
-			return i;
-	fprintf(stderr, "no operation '%.*s'\n", (int)length, name);
-	exit(2);
-}
 
 static const struct pass *pass_named(const char *name)
 {
@@ -406,27 +432,13 @@ static const struct pass *pass_named(const char *name)
 /* PASS STATE ACTOR=OPERATION[+OPERATION...]... / CHOICES */
 static int replay(const char *from)
 {
-	char name[32], word[256];
+	char name[32];
 	int length;
 
 	if (sscanf(from, "%31s %u%n", name, &current_state, &length) != 2)
 		return 2;
 	current_pass = pass_named(name);
-	from += length;
-	while (sscanf(from, " %255s%n", word, &length) == 1 && word[0] != '/') {
-		struct program *program = &programs[program_count++];
-		char *next = strchr(word, '=');
-
-		*program = (struct program){ .actor = (unsigned)atoi(word) };
-		while (next && program->count < SCENARIO_PROGRAM) {
-			size_t size = strcspn(++next, "+");
-
-			program->operations[program->count++] = operation_named(next, size);
-			next = next[size] ? next + size : NULL;
-		}
-		from += length;
-	}
-	from += strcspn(from, "/");
+	from = read_programs(from + length);
 	choice_bounds = current_pass->bounds;
 	choice_mode = CHOICE_REPLAY;
 	choice_read(*from ? from + 2 : "");
@@ -451,8 +463,6 @@ static int list_sites(void)
 {
 	deadline = now() + (options.seconds > 0 ? options.seconds : 5);
 	runs_limit = UINT64_MAX;
-	if (scenario.no_weak)
-		return 0;
 	run_pass(pass_named("weak-random"));
 	run_pass(pass_named("weak-pairs"));
 	for (unsigned i = 0; i < sim_site_count; i++)
@@ -484,7 +494,7 @@ static int hunt(bool weak_alone)
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
 		const struct pass *pass = pass_named(order[i]);
 
-		if (options.pass ? pass != pass_named(options.pass) : pass->weak ? !has_pass(pass) : weak_alone)
+		if (options.pass ? pass != pass_named(options.pass) : weak_alone && !pass->weak)
 			continue;
 		tried++;
 		deadline = now() + seconds / (options.pass ? 2 : weak_alone ? 6 : 12);
@@ -536,11 +546,11 @@ static void write_labels(void)
 static int usage(void)
 {
 	printf("usage: explore_%s [--pass NAME] [--all] [--runs N] [--seconds S] [--seed N] [--state N] [--trace]\n"
-	       "       [--labels FILE] [--summary FILE] | --replay RUN | --hunt | --sites | --weaken SITES=ORDER\n"
+	       "       [--programs 'ACTOR=OPERATION[+OPERATION...] ...'] [--labels FILE] [--summary FILE]\n"
+	       "       | --replay RUN | --hunt | --sites | --weaken SITES=ORDER\n"
 	       "passes:", scenario.name);
 	for (size_t i = 0; i < PASSES; i++)
-		if (has_pass(&passes[i]))
-			printf(" %s", passes[i].name);
+		printf(" %s", passes[i].name);
 	printf("\nstates:");
 	for (unsigned i = 0; i < scenario.states; i++)
 		printf(" %u %s;", i, scenario.state_names[i]);
@@ -554,6 +564,7 @@ int main(int argc, char **argv)
 		{ "pass", required_argument, NULL, 'p' },	{ "runs", required_argument, NULL, 'n' },
 		{ "seconds", required_argument, NULL, 's' },	{ "seed", required_argument, NULL, 'e' },
 		{ "state", required_argument, NULL, 't' },	{ "labels", required_argument, NULL, 'l' },
+		{ "programs", required_argument, NULL, 'g' },
 		{ "summary", required_argument, NULL, 'u' },	{ "replay", required_argument, NULL, 'r' },
 		{ "all", no_argument, NULL, 'a' },		{ "weaken", required_argument, NULL, 'w' },
 		{ "sites", no_argument, NULL, 'i' },
@@ -585,6 +596,9 @@ int main(int argc, char **argv)
 			break;
 		case 'l':
 			options.labels = optarg;
+			break;
+		case 'g':
+			options.programs = optarg;
 			break;
 		case 'u':
 			options.summary = optarg;

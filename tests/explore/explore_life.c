@@ -566,7 +566,6 @@ const struct scenario scenario = {
 	.operation_names = operation_names,
 	.extra = OPERATIONS - REPAIR - 1,
 	.repair = REPAIR,
-	.no_weak = true,
 	.build = build,
 	.begin = begin,
 	.operate = operate,

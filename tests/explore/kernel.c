@@ -12,7 +12,7 @@
 #include <string.h>
 
 void (*sim_on_name)(const struct sim_file *file);
-uint8_t sim_memory[SIM_FILES][SIM_FILE_SIZE] __attribute__((aligned(4096)));
+uint8_t sim_memory[SIM_FILES + 1][SIM_FILE_SIZE] __attribute__((aligned(4096)));
 
 /* ---- descriptions and files ---- */
 
@@ -26,6 +26,72 @@ static unsigned file_channel(unsigned file)
 	return channel(file, SIM_BYTES);
 }
 
+static unsigned index_of(const struct sim_file *file)
+{
+	return (unsigned)(file - sim_world.files);
+}
+
+/*
+ * What Linux reads without a lock of its own: a file's size and the number of its names, in fstat(),
+ * and whether anybody has locked a byte of it, in F_OFD_GETLK (posix_test_lock()). It is written
+ * under a lock.
+ */
+enum word { SIZE, NAMES, LOCKS, WORDS };
+
+static uint64_t *word_of(const struct sim_file *file, enum word word)
+{
+	return (uint64_t *)(void *)sim_memory[SIM_FILES] + index_of(file) * WORDS + word;
+}
+
+static uint64_t becomes(uint64_t old, uint64_t new)
+{
+	(void)old;
+	return new;
+}
+
+static void write_word(const struct sim_file *file, enum word word, uint64_t value)
+{
+	uint64_t old;
+
+	if (sim_weak)
+		sim_model_swap(word_of(file, word), 8, NULL, becomes, value, __ATOMIC_RELAXED, __ATOMIC_RELAXED,
+			       &old);
+	else
+		*word_of(file, word) = value;
+}
+
+static uint64_t read_word(const struct sim_file *file, enum word word)
+{
+	return sim_weak ? sim_model_load(word_of(file, word), 8, __ATOMIC_RELAXED) : *word_of(file, word);
+}
+
+void sim_kernel_begin(void)
+{
+	for (unsigned i = 0; i < SIM_FILES; i++) {
+		*word_of(&sim_world.files[i], SIZE) = sim_world.files[i].size;
+		*word_of(&sim_world.files[i], NAMES) = sim_world.files[i].linked;
+		*word_of(&sim_world.files[i], LOCKS) = sim_world.files[i].locks;
+	}
+}
+
+static void set_size(struct sim_file *file, uint64_t size)
+{
+	file->size = size;
+	write_word(file, SIZE, size);
+}
+
+static void count_locks(struct sim_file *file)
+{
+	unsigned locks = 0;
+
+	for (unsigned i = 0; i < file->byte_count; i++)
+		locks += (unsigned)__builtin_popcountll(file->bytes[i].readers) + (file->bytes[i].writer >= 0);
+	if (locks == file->locks)
+		return;
+	file->locks = (uint16_t)locks;
+	write_word(file, LOCKS, locks);
+}
+
 static int new_file(void)
 {
 	for (unsigned i = 0; i < SIM_FILES; i++) {
@@ -34,7 +100,11 @@ static int new_file(void)
 		if (file->references || file->linked)
 			continue;
 		memset(sim_memory[i], 0, file->size);   /* what its predecessor left */
+		if (sim_weak)
+			sim_model_forget(sim_memory[i], file->size);
 		*file = (struct sim_file){ .linked = false, .serial = ++sim_world.last_serial };
+		write_word(file, SIZE, 0);
+		write_word(file, NAMES, 0);
 		return (int)i;
 	}
 	sim_fail("more than %d files", SIM_FILES);
@@ -83,8 +153,9 @@ void sim_put_description(int number, struct sim_process *dead)
 		if (file->bytes[i].writer == number)
 			file->bytes[i].writer = -1;
 		file->bytes[i].readers &= ~(UINT64_C(1) << number);
-		tell(channel((unsigned)(file - sim_world.files), i), dead);
+		tell(channel(index_of(file), i), dead);
 	}
+	count_locks(file);
 	file->references--;
 }
 
@@ -115,14 +186,10 @@ static struct sim_file *file_of(int fd)
 	return description < 0 ? NULL : &sim_world.files[sim_world.descriptions[description].file];
 }
 
-static unsigned index_of(const struct sim_file *file)
-{
-	return (unsigned)(file - sim_world.files);
-}
-
 static void set_linked(struct sim_file *file, bool linked)
 {
 	file->linked = linked;
+	write_word(file, NAMES, linked);
 	if (sim_on_name)
 		sim_on_name(file);
 }
@@ -225,6 +292,7 @@ int shk_rename(const char *from, const char *to)
 		set_linked(replaced, false);
 	snprintf(file->name, sizeof(file->name), "%s", to);
 	set_linked(file, true);
+	sim_model_release(file_channel(index_of(file)));
 	return 0;
 }
 
@@ -242,8 +310,8 @@ int shk_unlink(const char *name)
 
 static void fill_stat(const struct sim_file *file, struct stat *ret_stat)
 {
-	*ret_stat = (struct stat){ .st_dev = 1, .st_ino = 100 + index_of(file), .st_nlink = file->linked,
-				   .st_size = (off_t)file->size, .st_mode = S_IFREG | 0600 };
+	*ret_stat = (struct stat){ .st_dev = 1, .st_ino = 100 + index_of(file), .st_nlink = read_word(file, NAMES),
+				   .st_size = (off_t)read_word(file, SIZE), .st_mode = S_IFREG | 0600 };
 }
 
 int shk_stat_name(const char *name, struct stat *ret_stat)
@@ -266,7 +334,6 @@ int shk_stat(int fd, struct stat *ret_stat)
 	file = file_of(fd);
 	if (!file)
 		return -EBADF;
-	sim_model_acquire(file_channel(index_of(file)));
 	fill_stat(file, ret_stat);
 	return 0;
 }
@@ -281,8 +348,7 @@ int shk_resize(int fd, uint64_t size)
 	file = file_of(fd);
 	if (size > SIM_FILE_SIZE)
 		return -EFBIG;
-	file->size = size;
-	sim_model_release(file_channel(index_of(file)));
+	set_size(file, size);
 	return 0;
 }
 
@@ -293,7 +359,7 @@ int shk_allocate(int fd, uint64_t offset, uint64_t size)
 	sim_yield();
 	file = file_of(fd);
 	if (offset + size > file->size)
-		file->size = offset + size;
+		set_size(file, offset + size);
 	return 0;
 }
 
@@ -350,6 +416,8 @@ int shk_pread(int fd, void *to, size_t size, uint64_t offset)
 	if (offset + size > file->size)
 		return -EPROTO;
 	memcpy(to, &sim_memory[index_of(file)][offset], size);
+	if (sim_weak)
+		sim_model_copy(to, &sim_memory[index_of(file)][offset], size);
 	return 0;
 }
 
@@ -447,7 +515,7 @@ static int byte_of(struct sim_file *file, uint64_t byte)
 	return file->byte_count++;
 }
 
-/* A spin lock of the kernel's orders all that look at a byte, whatever they find. */
+/* A spin lock of the kernel's orders all that look at a byte, whatever they find; see LOCKS. */
 static void order_at_byte(const struct sim_file *file, unsigned at)
 {
 	sim_model_acquire(channel(index_of(file), at));
@@ -473,6 +541,7 @@ static int take_lock(int fd, uint64_t byte, bool writes)
 	file->bytes[at].writer = writes ? (int16_t)mine : -1;
 	if (!writes)
 		file->bytes[at].readers |= UINT64_C(1) << mine;
+	count_locks(file);
 	return 0;
 }
 
@@ -500,6 +569,7 @@ int shk_lock_drop(int fd, uint64_t byte)
 	if (file->bytes[at].writer == mine)
 		file->bytes[at].writer = -1;
 	file->bytes[at].readers &= ~(UINT64_C(1) << mine);
+	count_locks(file);
 	sim_model_release(channel(index_of(file), (unsigned)at));
 	return 0;
 }
@@ -514,6 +584,8 @@ static int probe(int fd, uint64_t byte, uint64_t count, bool any)
 	if (!file)
 		return -EBADF;
 	mine = UINT64_C(1) << description_of(fd);
+	if (read_word(file, LOCKS) == 0)
+		return 0;
 	for (unsigned i = 0; i < file->byte_count; i++) {
 		if (file->bytes[i].byte - byte >= count)
 			continue;

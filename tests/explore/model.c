@@ -18,7 +18,7 @@
 
 #define LOCATIONS 320
 #define MESSAGES 6000
-#define UNITS (SIM_FILES * SIM_FILE_SIZE / 8)
+#define UNITS (sizeof(sim_memory) / 8)
 #define STALE_CHOICES 6u
 #define GAP (1u << 16)                      /* between times of messages, for what comes between */
 
@@ -501,6 +501,26 @@ void sim_model_punch(volatile void *address, size_t size)
 		write_memory(location, 0);
 		offset = location->offset + location->size;
 	}
+}
+
+void sim_model_copy(void *to, const volatile void *address, size_t size)
+{
+	uint32_t begin = (offset_of(address) + 7) & ~7u, end = (offset_of(address) + (uint32_t)size) & ~7u;
+
+	for (uint32_t offset = begin; offset < end; offset += 8) {
+		uint64_t value;
+
+		if (units[offset / 8].run != run)
+			continue;           /* nobody has touched it */
+		value = sim_model_load((const uint8_t *)sim_memory + offset, 8, __ATOMIC_RELAXED);
+		memcpy((uint8_t *)to + (offset - offset_of(address)), &value, 8);
+	}
+}
+
+void sim_model_forget(const volatile void *address, size_t size)
+{
+	for (uint32_t unit = offset_of(address) / 8; unit < (offset_of(address) + size) / 8; unit++)
+		units[unit].run = 0;
 }
 
 /* ---- what others order ---- */

@@ -19,7 +19,6 @@ struct scenario {
 	unsigned extra;                     /* further ones, of random runs alone */
 	unsigned repair;                    /* the operation that looks for the dead */
 	unsigned attach;                    /* the one that goes on as a newcomer; 0 none */
-	bool no_weak;                       /* makes files: not modelled */
 	/* In a world just reset, as process 0: makes the segment, the structure, the actors' handles. */
 	void (*build)(unsigned state);
 	/* Before a run: what the audit keeps is as at the state. */

@@ -40,6 +40,7 @@ struct sim_file {
 	uint32_t serial;                    /* another for each file that was ever made in a run */
 	uint16_t references;                /* descriptions */
 	uint16_t byte_count;
+	uint16_t locks;                     /* on its bytes, all of them */
 	uint64_t size;
 	char name[64];
 	struct {
@@ -77,7 +78,7 @@ struct sim_world {
 };
 
 extern struct sim_world sim_world;
-extern uint8_t sim_memory[SIM_FILES][SIM_FILE_SIZE];
+extern uint8_t sim_memory[SIM_FILES + 1][SIM_FILE_SIZE];   /* of the files; the kernel's own words */
 extern uint8_t sim_heap[SIM_HEAP_SIZE];
 
 /* Everything as it was when the process started; a process for the audit is there. */
@@ -121,6 +122,9 @@ unsigned sim_process_fork(unsigned parent);
 
 /* One reference less to an open file; of the last, its locks go, and who takes them next is told. */
 void sim_put_description(int number, struct sim_process *dead);
+
+/* Its words as its files are: at the beginning of a run. */
+void sim_kernel_begin(void);
 
 /* SIGKILL: threads end where they are, the kernel takes back what it had. */
 void sim_process_kill(unsigned process);
@@ -184,6 +188,10 @@ bool sim_model_swap(volatile void *address, unsigned size, const uint64_t *expec
 void sim_model_fence(int order);
 void sim_model_plain(const volatile void *address, size_t size, bool writes);
 void sim_model_punch(volatile void *address, size_t size);
+/* Another file's from now on: nobody has touched it. */
+void sim_model_forget(const volatile void *address, size_t size);
+/* The kernel reads for somebody. to already has what memory holds; words of which there are older values may differ. */
+void sim_model_copy(void *to, const volatile void *address, size_t size);
 void sim_model_barrier_all(void);
 void sim_model_start(struct sim_thread *thread);     /* knows what its creator knows */
 void sim_model_join(void);                            /* the explorer knows all */

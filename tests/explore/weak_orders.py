@@ -19,6 +19,7 @@ import collections
 import concurrent.futures
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -121,7 +122,7 @@ def main():
         seconds, more = options.seconds, ["--pass", options.only_pass] if options.only_pass else []
         hint = reasons.get((f"{key[0]}: {text_of(options.source, *key)}", weaker), "")
         if hint.startswith(HINT):
-            name, *more = hint.removeprefix(HINT).split()
+            name, *more = shlex.split(hint.removeprefix(HINT))
             by_use = [item for item in by_use if os.path.basename(item[0]) == name]
             seconds = max(seconds, HINT_SECONDS)
         elif hint:

@@ -174,6 +174,7 @@ void sim_world_load(unsigned slot)
 		memcpy(sim_memory[i], from->memory[i], size);
 	}
 	sim_world = from->world;
+	sim_kernel_begin();
 	memcpy(sim_heap, from->heap, from->world.heap_used);
 	for (unsigned i = 1; i < SIM_THREADS; i++)
 		sim_threads[i].state = SIM_UNUSED;
