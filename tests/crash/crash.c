@@ -21,8 +21,8 @@ static void usage(FILE *file)
 	      "  --hits N       only the first N executions of an address, for long loops\n"
 	      "  --at I         only this point; with --then J only this one of the repairer\n"
 	      "  --blocked N    every N-th kill with peers that are blocked (200)\n"
-	      "  --jobs J       workers (2)\n"
-	      "  --parts P      cut the points of a state into P tasks (1; 16 with --freeze)\n"
+	      "  --jobs J       workers (2); with --freeze they mostly wait, and hundreds are in place\n"
+	      "  --parts P      cut the points of a state into P tasks (1), each traced anew\n"
 	      "  --summary F    write the sums to this file, key=value\n"
 	      "  --list         the functions and states\n", file);
 }
@@ -88,7 +88,8 @@ static void parse(int argc, char *argv[], struct run_options *options, const cha
 
 int main(int argc, char *argv[])
 {
-	struct run_options options = { .every = 1, .at = -1, .then = -1, .blocked_every = 200, .jobs = 2 };
+	struct run_options options = { .every = 1, .at = -1, .then = -1, .blocked_every = 200, .jobs = 2,
+				       .parts = 1 };
 	const char *summary = NULL, *refused;
 	struct run_tally tally;
 	bool listing = false;
@@ -96,8 +97,6 @@ int main(int argc, char *argv[])
 
 	run_bind_now(argv);
 	parse(argc, argv, &options, &summary, &listing);
-	if (options.parts == 0)
-		options.parts = options.mode == RUN_FREEZE && options.at < 0 ? 16 : 1;
 	if (listing) {
 		run_each(&options, list, NULL);
 		return 0;

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define MAX_TASKS 32768u
-#define MAX_JOBS 256u
+#define MAX_JOBS 1024u
 #define HANG_NS UINT64_C(120000000000)
 #define NOWHERE UINT32_MAX
 
@@ -237,7 +237,7 @@ static bool watch(unsigned jobs)
 	for (unsigned job = 0; job < jobs; job++)
 		pids[job] = hire(job);
 	while (alive > 0) {
-		nap_ms(20);
+		nap_ms(20 + jobs / 4);      /* to look at each takes time too */
 		for (unsigned job = 0; job < jobs; job++) {
 			bool hung = pids[job] > 0 && is_hung(job);
 			int status;

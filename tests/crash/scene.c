@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -60,12 +61,22 @@ void nap_ms(unsigned milliseconds)
 		;
 }
 
+static uint64_t read_delay(int file)
+{
+	char text[96], *end;
+	ssize_t length = pread(file, text, sizeof(text) - 1, 0);
+
+	if (length <= 0)
+		return 0;
+	text[length] = '\0';
+	(void)strtoull(text, &end, 10);     /* time on a processor */
+	return strtoull(end, NULL, 10);
+}
+
 uint64_t delay_ns(void)
 {
 	static pid_t whose;
 	static int file = -1;
-	char text[96], *end;
-	ssize_t length;
 
 	/* a child's is another file */
 	if (whose != getpid()) {
@@ -74,12 +85,7 @@ uint64_t delay_ns(void)
 		file = open("/proc/self/schedstat", O_RDONLY | O_CLOEXEC);
 		whose = getpid();
 	}
-	length = pread(file, text, sizeof(text) - 1, 0);
-	if (length <= 0)
-		return 0;
-	text[length] = '\0';
-	(void)strtoull(text, &end, 10);     /* time on a processor */
-	return strtoull(end, NULL, 10);
+	return read_delay(file);
 }
 
 uint64_t since_death_ns(const struct scene *scene)
@@ -99,6 +105,27 @@ void note_worst(struct scene *scene)
 		wrong(scene, "the peers' next calls took %llu ms", (unsigned long long)(took / NS_PER_MS));
 }
 
+static bool judge_call(struct scene *scene, const char *what, int64_t result, const char *error,
+		       uint64_t took_ns, unsigned bound_ms)
+{
+	char pid[24];
+
+	if (took_ns / NS_PER_MS > bound_ms + bound_ms / 4 + 100)
+		return wrong(scene, "frozen: %s took %llu ms; %u are allowed", what,
+			     (unsigned long long)(took_ns / NS_PER_MS), bound_ms);
+	if (result == -EBUSY && scene->victim) {
+		snprintf(pid, sizeof(pid), "process %d", (int)scene->victim);
+		if (strstr(error, "another process has been") || strstr(error, "for a second by a"))
+			scene->unnamed_busy++;
+		else if (!strstr(error, pid))
+			return wrong(scene, "frozen: %s is -EBUSY and does not name %s: %s", what, pid, error);
+	}
+	if (result == -EBADMSG || result == -EINVAL || result == -ECHILD || result == -EPROTO ||
+	    result == -EIO || result == -ENOMEM)
+		return wrong(scene, "frozen: %s: %lld, %s", what, (long long)result, error);
+	return true;
+}
+
 static uint64_t began_ns, began_delay_ns;
 
 void call_begins(void)
@@ -110,25 +137,45 @@ void call_begins(void)
 bool call_ends(struct scene *scene, const char *what, int64_t result, unsigned bound_ms)
 {
 	uint64_t took = now_ns() - began_ns, delayed = delay_ns() - began_delay_ns;
-	char pid[24];
 
-	took = took > delayed ? (took - delayed) / NS_PER_MS : 0;
-	if (took > bound_ms + bound_ms / 4 + 100)
-		return wrong(scene, "frozen: %s took %llu ms; %u are allowed", what,
-			     (unsigned long long)took, bound_ms);
-	if (result == -EBUSY && scene->victim) {
-		snprintf(pid, sizeof(pid), "process %d", (int)scene->victim);
-		if (strstr(shmkit_last_error(), "another process has been") ||
-		    strstr(shmkit_last_error(), "for a second by a"))
-			scene->unnamed_busy++;
-		else if (!strstr(shmkit_last_error(), pid))
-			return wrong(scene, "frozen: %s is -EBUSY and does not name %s: %s", what, pid,
-				     shmkit_last_error());
-	}
-	if (result == -EBADMSG || result == -EINVAL || result == -ECHILD || result == -EPROTO ||
-	    result == -EIO || result == -ENOMEM)
-		return wrong(scene, "frozen: %s: %lld, %s", what, (long long)result, shmkit_last_error());
-	return true;
+	return judge_call(scene, what, result, shmkit_last_error(), took > delayed ? took - delayed : 0, bound_ms);
+}
+
+/* ---- a call of another thread ---- */
+
+static uint64_t thread_delay_ns(void)
+{
+	int file = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+	uint64_t delay = file < 0 ? 0 : read_delay(file);
+
+	if (file >= 0)
+		close(file);
+	return delay;
+}
+
+static void *make_call(void *context)
+{
+	struct beside *beside = context;
+	uint64_t began = now_ns(), delay = thread_delay_ns();
+
+	beside->result = beside->call(beside->segment);
+	beside->took_ns = now_ns() - began;
+	delay = thread_delay_ns() - delay;
+	beside->took_ns = beside->took_ns > delay ? beside->took_ns - delay : 0;
+	snprintf(beside->error, sizeof(beside->error), "%s", shmkit_last_error());
+	return NULL;
+}
+
+bool beside_begins(struct scene *scene, struct beside *beside)
+{
+	return pthread_create(&beside->thread, NULL, make_call, beside) == 0 ||
+	       wrong(scene, "no thread can be had");
+}
+
+bool beside_ends(struct scene *scene, struct beside *beside)
+{
+	pthread_join(beside->thread, NULL);
+	return judge_call(scene, beside->what, beside->result, beside->error, beside->took_ns, beside->bound_ms);
 }
 
 /* ---- parts of scenes ---- */

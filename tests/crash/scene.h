@@ -17,6 +17,7 @@
 #include <shmkit.h>
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -137,6 +138,22 @@ void call_begins(void);
 bool call_ends(struct scene *scene, const char *what, int64_t result, unsigned bound_ms);
 
 #define TIMED(scene, bound_ms, call) (call_begins(), call_ends(scene, #call, (int64_t)(call), bound_ms))
+
+/* The same in a thread of its own: what two calls wait for is waited for once. */
+struct beside {
+	const char *what;
+	int64_t (*call)(struct shmkit_segment *segment);
+	struct shmkit_segment *segment;
+	unsigned bound_ms;
+	/* of it */
+	pthread_t thread;
+	int64_t result;
+	uint64_t took_ns;
+	char error[512];
+};
+
+bool beside_begins(struct scene *scene, struct beside *beside);
+bool beside_ends(struct scene *scene, struct beside *beside);
 
 /* ---- parts of scenes ---- */
 

@@ -307,26 +307,36 @@ static bool audit(struct scene *scene)
 
 /* ---- while the victim is stopped ---- */
 
+static int64_t grow(struct shmkit_segment *segment)
+{
+	return shmkit_segment_grow(segment, 64u << 10);
+}
+
 static bool peers(struct scene *scene)
 {
 	struct shmkit_segment *segment = scene->peer.segment;
+	struct beside growth = { .what = "shmkit_segment_grow", .call = grow, .segment = segment,
+				 .bound_ms = 2050 };
 	void *handle = NULL;
+	bool good;
 
-	if (!TIMED(scene, 50, kind(scene)->open(segment, "x", &handle)) ||
-	    !TIMED(scene, 2050, shmkit_segment_grow(segment, 64u << 10)))
+	if (!TIMED(scene, 50, kind(scene)->open(segment, "x", &handle)) || !beside_begins(scene, &growth))
 		return false;
 	kind(scene)->close(handle);
-	handle = NULL;
+	good = peers_table(scene, segment);
+	if (!beside_ends(scene, &growth) || !good)
+		return false;
 	/* who makes it and is stopped is waited for 30 s */
-	if (scene->variant % 64 == 0 && effect(scene) != REMOVE) {
+	if (scene->variant % 128 == 0 && effect(scene) != REMOVE) {
 		int result = 0;
 
+		handle = NULL;
 		if (!TIMED(scene, 34100, result = kind(scene)->open_or_create(segment, "x", &handle)))
 			return false;
 		scene->touched = result >= 0;
 		kind(scene)->close(handle);
 	}
-	return peers_table(scene, segment);
+	return true;
 }
 
 /* ---- one who wants the same name ---- */

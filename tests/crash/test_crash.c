@@ -21,7 +21,7 @@
 static struct CMUnitTest tests[MAX_TESTS];
 static size_t test_count;
 static struct run_options options = { .every = 1, .at = -1, .then = -1, .blocked_every = 40,
-				      .parts = 1, .hits = HITS, .quiet = true };
+				      .hits = HITS, .quiet = true };
 
 static const char *refused(void)
 {
@@ -97,8 +97,9 @@ int main(int argc, char *argv[])
 	options.mode = strcmp(mode, "freeze") == 0 ? RUN_FREEZE : strcmp(mode,
 									 "two") == 0 ? RUN_TWO : RUN_KILL;
 	options.every = sample(argv[1], options.mode);
-	/* a stopped one is mostly waited for */
-	options.jobs = options.mode == RUN_FREEZE ? 16 : run_processors();
+	/* a stopped one is mostly waited for; more parts are more to trace, which is long for the waits */
+	options.jobs = options.mode == RUN_FREEZE ? 64 : run_processors();
+	options.parts = options.mode == RUN_FREEZE && options.every > 100 ? 8 : 1;
 	run_each(&options, add_test, NULL);
 	return _cmocka_run_group_tests(argv[1], tests, test_count, NULL, NULL);
 }

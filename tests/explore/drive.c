@@ -44,11 +44,11 @@ static const struct pass {
 	{ "pairs-freeze", PAIRS, false, { .preemptions = 1, .freezes = 1 }, 1 },
 	{ "victims", VICTIMS, false, { .deaths = 2 }, 1 },
 	{ "chains", CHAINS, false, { .deaths = 2 }, 1 },
-	{ "random", RANDOM, false, { .preemptions = 1000, .deaths = 3, .freezes = 1, .stale = 0 }, 3 },
+	{ "random", RANDOM, false, { .preemptions = 1000, .deaths = 5, .freezes = 1 }, 3 },
 	{ "weak-pairs", PAIRS, true, { .preemptions = 1, .stale = 2 }, 1 },
 	{ "weak-chains", CHAINS, true, { .deaths = 1, .stale = 3 }, 1 },
 	{ "weak-after", AFTER, true, { .deaths = 1, .stale = 3 }, 1 },
-	{ "weak-random", RANDOM, true, { .preemptions = 1000, .deaths = 2, .freezes = 1, .stale = 8 }, 3 },
+	{ "weak-random", RANDOM, true, { .preemptions = 1000, .deaths = 5, .freezes = 1, .stale = 8 }, 3 },
 };
 #define PASSES (sizeof(passes) / sizeof(passes[0]))
 
