@@ -102,7 +102,7 @@ static bool start(struct run *run, const struct subject *subject, unsigned state
 		return wrong(scene, "the state could not be built");
 	scene->victim = trace_start(prepare_victim, call_victim, scene);
 	if (scene->victim < 0)
-		return wrong(scene, "the victim could not prepare: %s", scene->note->error);
+		return wrong(scene, "the victim could not prepare: %s %s", trace_fault(), scene->note->error);
 	return true;
 }
 
@@ -152,7 +152,7 @@ static bool bring_to(struct run *run, const struct subject *subject, unsigned st
 	trace_kill(scene->victim);
 	scene->victim = 0;
 	if (end == TRACE_FAULT)
-		return wrong(scene, "the victim died or met a signal on its way to the point");
+		return wrong(scene, "on its way to the point the victim was lost: %s", trace_fault());
 	subject->family->finish(scene);
 	run->tally->stepped++;
 	if (!start(run, subject, state))
@@ -163,7 +163,7 @@ static bool bring_to(struct run *run, const struct subject *subject, unsigned st
 	trace_kill(scene->victim);
 	scene->victim = 0;
 	if (end == TRACE_FAULT)
-		return wrong(scene, "the victim died or met a signal on its way to the point");
+		return wrong(scene, "on its way to the point the victim was lost: %s", trace_fault());
 	/* a shorter way: it has no such instruction this time */
 	run->tally->lost++;
 	return false;
@@ -220,8 +220,7 @@ static void freeze_at(struct run *run, const struct subject *subject, unsigned s
 			trace_thaw(victim);
 		}
 		scene->victim = 0;
-		scene->killed_ns = now_ns();
-		scene->killed_delay_ns = delay_ns();
+		scene->killed_ns = 0;       /* how soon peers go on after a death is measured by kills */
 		scene->result_known = true;
 		if (!scene->note->returned)
 			wrong(scene, "the victim did not go on after SIGCONT");
@@ -254,7 +253,7 @@ static bool repairer_dies(struct run *run, uint32_t then)
 	scene->killed_ns = now_ns();
 	scene->killed_delay_ns = delay_ns();
 	if (end == TRACE_FAULT)
-		return wrong(scene, "the repairer died or met a signal");
+		return wrong(scene, "the repairer was lost: %s", trace_fault());
 	/* killed at its end instead: another thing to survive, but not the point that was meant */
 	run->tally->lost += end == TRACE_MISSED;
 	return true;
@@ -307,7 +306,8 @@ static bool learn(struct run *run, const struct subject *subject, unsigned state
 	if (good) {
 		good = trace_finish(scene->victim) == TRACE_THERE && scene->note->returned;
 		if (!good)
-			wrong(scene, "an undisturbed victim did not come to the end of its call");
+			wrong(scene, "an undisturbed victim did not come to the end of its call: %s",
+			      trace_fault());
 		kill_victim(scene);
 	}
 	if (good) {
@@ -332,7 +332,7 @@ static bool record(struct run *run, const struct subject *subject, unsigned stat
 		run->trace.to[0] = scene->note->base + scene->note->size;
 		good = trace_record(scene->victim, &run->trace) == TRACE_THERE;
 		if (!good)
-			wrong(scene, "the call could not be traced to its end");
+			wrong(scene, "the call could not be traced to its end: %s", trace_fault());
 		trace_kill(scene->victim);
 	}
 	finish(run, NOWHERE, NOWHERE);

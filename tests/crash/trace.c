@@ -45,18 +45,31 @@ static _Noreturn void be_victim(trace_prepare prepare, trace_call call, void *co
 	_exit(0);
 }
 
+static char fault[128];                     /* what ended, or stopped, a victim that was to run */
+
+const char *trace_fault(void)
+{
+	return fault;
+}
+
 /* 0 stopped by a trap; otherwise it is gone (reaped), or was stopped by something else. */
 static int wait_trap(pid_t victim)
 {
 	int status;
 
 	while (waitpid(victim, &status, __WALL) < 0)
-		if (errno != EINTR)
+		if (errno != EINTR) {
+			snprintf(fault, sizeof(fault), "it cannot be waited for: %s", strerror(errno));
 			return -1;
+		}
 	if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP)
 		return 0;
 	if (WIFSTOPPED(status))
-		fprintf(stderr, "crash: the victim met signal %d\n", WSTOPSIG(status));
+		snprintf(fault, sizeof(fault), "it met signal %d", WSTOPSIG(status));
+	else if (WIFSIGNALED(status))
+		snprintf(fault, sizeof(fault), "signal %d ended it", WTERMSIG(status));
+	else
+		snprintf(fault, sizeof(fault), "it ended with exit status %d", WEXITSTATUS(status));
 	return -1;
 }
 
@@ -67,6 +80,8 @@ pid_t trace_start(trace_prepare prepare, trace_call call, void *context)
 
 	if (victim == 0)
 		be_victim(prepare, call, context, parent);
+	if (victim < 0)
+		snprintf(fault, sizeof(fault), "no process can be had: %s", strerror(errno));
 	if (victim < 0 || wait_trap(victim))
 		return -1;
 	ptrace(PTRACE_SETOPTIONS, victim, NULL, (void *)PTRACE_O_EXITKILL);
@@ -151,6 +166,7 @@ enum trace_end trace_record(pid_t victim, struct trace *trace)
 	uint64_t first_rsp = 0;
 
 	trace->count = 0;
+	snprintf(fault, sizeof(fault), "more than %u instructions, or it could not be read", TRACE_MAX_POINTS);
 	for (;;) {
 		struct trace_point *point = &trace->points[trace->count];
 
@@ -233,8 +249,10 @@ static enum trace_end run_to_address(pid_t victim, uint64_t address, uint32_t hi
 			poke(victim, end, end_plain);
 			return TRACE_MISSED;
 		}
-		if (regs.rip != address)
+		if (regs.rip != address) {
+			snprintf(fault, sizeof(fault), "it met a trap at 0x%llx", (unsigned long long)regs.rip);
 			return TRACE_FAULT;
+		}
 	}
 }
 

@@ -50,6 +50,9 @@ bool trace_init(struct trace *trace);
 /* NULL when processes can be traced here; why not otherwise. */
 const char *trace_refused(void);
 
+/* Of the last TRACE_FAULT, or victim that could not be had: what it met. */
+const char *trace_fault(void);
+
 /* A victim before the first instruction of its call; -1 when it could not prepare. */
 pid_t trace_start(trace_prepare prepare, trace_call call, void *context);
 

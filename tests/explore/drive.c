@@ -129,7 +129,7 @@ static void run_program(struct sim_thread *thread)
 {
 	struct program *program = program_of(thread);
 
-	for (program->at = 0; program->at < program->count; program->at++) {
+	for (program->at = 0; program->at < program->count && !program->given_up; program->at++) {
 		program->ended = false;
 		thread->timed_out = false;
 		sim_tick(INT64_C(30000000));
@@ -162,6 +162,7 @@ static void run_once(void)
 
 		programs[i].at = 0;
 		programs[i].ended = false;
+		programs[i].given_up = false;
 		if (i > 0 && current_pass->kind != PAIRS && current_pass->kind != RANDOM)
 			thread->after = thread->id - 1;
 	}

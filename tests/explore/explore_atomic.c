@@ -243,7 +243,7 @@ static void attach(struct sim_thread *thread)
 	if (fixture_shares_process(thread))
 		return;
 	if (!fixture_attach(thread)) {
-		program_of(thread)->count = 0;
+		program_of(thread)->given_up = true;
 		return;
 	}
 	fixture_must(shmkit_atomic_u64_open(fixture_segments[thread->process], "x", &HERE->x));

@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-#define LOCATIONS 320
+#define LOCATIONS 1000
 #define MESSAGES 6000
 #define UNITS (sizeof(sim_memory) / 8)
 #define STALE_CHOICES 6u

@@ -366,7 +366,7 @@ static void close_and_open(struct sim_thread *thread, bool leaves)
 			/* newcomers may have taken all ids, or one stands still on his way out */
 			if (!(result == -EBUSY && sim_freezes))
 				expect("open", result, -EUSERS);
-			program_of(thread)->count = 0;
+			program_of(thread)->given_up = true;
 			return;
 		}
 	}
@@ -381,7 +381,7 @@ static void attach(struct sim_thread *thread)
 		expect("open", shmkit_pool_open(fixture_segments[thread->process], "p", FIXTURE_ELEMENT,
 						&pool_handles[thread->process]), 0);
 	else
-		program_of(thread)->count = 0;
+		program_of(thread)->given_up = true;
 }
 
 static void operate_on_shared(struct sim_thread *thread, unsigned operation, struct pool_object *object)

@@ -357,7 +357,7 @@ void queue_operate(struct sim_thread *thread, unsigned operation)
 						       &queue_handles[thread->process]),
 				     0, "open");
 		else if (!queue_handles[thread->process])
-			program_of(thread)->count = 0;
+			program_of(thread)->given_up = true;
 		break;
 	default: break;
 	}

@@ -382,7 +382,7 @@ static void attach(struct sim_thread *thread)
 	if (!is_first(thread) || !is_last(thread))
 		return;
 	if (!fixture_attach(thread)) {
-		program_of(thread)->count = 0;
+		program_of(thread)->given_up = true;
 		return;
 	}
 	if (shmkit_ring_open(fixture_segments[thread->process], "r", FIXTURE_ELEMENT,

@@ -37,6 +37,7 @@ struct program {
 	unsigned count;
 	unsigned operations[SCENARIO_PROGRAM];
 	unsigned at;                        /* the one under way, or count */
+	bool given_up;                      /* what is left of it cannot be done in this run */
 	bool ended;                         /* its last operation returned */
 };
 

@@ -404,7 +404,7 @@ void leave_and_open(struct sim_thread *thread)
 	shmkit_segment_close(segment);
 	result = shmkit_segment_open("s", 0, &fixture_segments[thread->process]);
 	if (result)
-		program_of(thread)->count = 0;
+		program_of(thread)->given_up = true;
 	/* newcomers may have taken its place; and one who stands still in a close */
 	if (result != -EUSERS && (result != -EBUSY || !sim_freezes))
 		expect(result, 0, "open");
@@ -420,6 +420,6 @@ void attach(struct sim_thread *thread)
 			hands[i] = (struct hands){ .seen = NULL };
 		}
 	if (!fixture_attach(thread))
-		program_of(thread)->count = 0;
+		program_of(thread)->given_up = true;
 }
 
