@@ -4,6 +4,7 @@
 #include "lock.h"
 #include "member.h"
 #include "object.h"
+#include "repair.h"
 #include "space.h"
 #include "sys.h"
 #include "wait.h"
@@ -148,8 +149,8 @@ static void take_memory(struct shmkit_segment *segment, uint64_t offset, uint64_
 		shk_punch(segment->fd, offset, size);
 }
 
-int shk_table_reserve(struct shmkit_segment *segment, const char *name,
-		      const struct shk_shape *shape, struct shk_entry_copy *ret_copy)
+static int reserve(struct shmkit_segment *segment, const char *name, const struct shk_shape *shape,
+		   struct shk_entry_copy *ret_copy)
 {
 	shk_u64 *lock = &shk_header(segment)->table_lock;
 	uint64_t word;
@@ -171,6 +172,18 @@ int shk_table_reserve(struct shmkit_segment *segment, const char *name,
 	return shk_fail(result, "'%s' needs %llu bytes of memory in segment '%s', and the file system in "
 				SHK_SHM_DIR " could not give them: %s", name,
 			(unsigned long long)shape->size, segment->title, strerror(-result));
+}
+
+int shk_table_reserve(struct shmkit_segment *segment, const char *name,
+		      const struct shk_shape *shape, struct shk_entry_copy *ret_copy)
+{
+	int result = reserve(segment, name, shape, ret_copy);
+
+	if (result != -ENOSPC)
+		return result;
+	/* What the dead were making, removing or giving back is room too. */
+	shk_repair_dead(segment, NULL);
+	return reserve(segment, name, shape, ret_copy);
 }
 
 uint64_t shk_table_live_word(const struct shk_entry_copy *copy)

@@ -285,6 +285,23 @@ static bool audit_contact(struct scene *scene)
 	return result != 1 || is(scene, "segment_remove", shmkit_segment_remove(scene->peer.segment, "x"), 0);
 }
 
+/* A peer that has not looked for the dead wants the last entry, which one of them may have had. */
+static bool audit_room(struct scene *scene)
+{
+	struct shmkit_array *array = NULL;
+	int result = shmkit_array_create(scene->peer.segment, "y", 8, 8, NULL, &array);
+	void *handle = NULL;
+
+	shmkit_array_close(array);
+	if (result == 0)
+		return is(scene, "segment_remove", shmkit_segment_remove(scene->peer.segment, "y"), 0);
+	if (result != -ENOSPC)
+		return fine(scene, "array_create by a peer", result);
+	result = kind(scene)->open(scene->peer.segment, "x", &handle);
+	kind(scene)->close(handle);
+	return result == 0 || wrong(scene, "a peer found no room, and \"x\" is not there: %d", result);
+}
+
 static bool audit(struct scene *scene)
 {
 	bool on_contact = scene->variant % 16 == 3 && !scene->result_known && effect(scene) != REMOVE &&
@@ -292,6 +309,8 @@ static bool audit(struct scene *scene)
 
 	look(scene->peer.segment, on_contact);
 	if (on_contact && !audit_contact(scene))
+		return false;
+	if (scene->state == NEARLY && scene->variant % 16 >= 8 && !audit_room(scene))
 		return false;
 	if (on_contact)
 		note_worst(scene);

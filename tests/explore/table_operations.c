@@ -189,14 +189,41 @@ static bool was_other(unsigned name, const struct what *what, uint64_t start)
 	return known[name].live && known[name].kind != what->kind;
 }
 
+/*
+ * What others claim, the dead left out who had not committed: whose call is the only one under way
+ * has what they were making. Beside another's it may be just what that one is giving back.
+ */
+static bool fits(const struct what *what)
+{
+	uint64_t bytes = bytes_claimed;
+	unsigned entries = entries_claimed;
+	bool alone = true;
+
+	for (unsigned t = 1; t < SIM_THREADS; t++) {
+		const struct sim_thread *thread = &sim_threads[t];
+
+		if (thread == sim_current || !RUN.claimed)
+			alone &= thread == sim_current || thread->state == SIM_UNUSED ||
+				 thread->state == SIM_DONE || thread->state == SIM_DEAD;
+		else if (thread->state != SIM_DEAD)
+			alone = false;
+		else if (!known[RUN.name].live) {
+			bytes -= RUN.claimed;
+			entries--;
+		}
+	}
+	if (!alone || sim_weak) {
+		bytes = bytes_claimed;
+		entries = entries_claimed;
+	}
+	return bytes <= TABLE_SIZE && entries <= TABLE_ENTRIES && (what == &table_small || what == &table_value);
+}
+
 static void refused(unsigned name, const struct what *what, int result, uint64_t start)
 {
-	bool fits = bytes_claimed <= TABLE_SIZE && entries_claimed <= TABLE_ENTRIES &&
-		    (what == &table_small || what == &table_value);
-
 	if (result == -EBUSY && sim_freezes)
 		return;
-	if (result == -ENOSPC && !fits)
+	if (result == -ENOSPC && !fits(what))
 		return;
 	if (result == -EEXIST && !was_away(name, start))
 		return;
@@ -226,10 +253,12 @@ void create(struct sim_thread *thread, unsigned name, const struct what *what, b
 	       "footprint");
 	bytes_claimed += size;
 	entries_claimed++;
+	RUN.claimed = size;
 	thread->timed_out = false;          /* it may have slept before, in joining */
 	result = (opens ? shk_object_open_or_create : shk_object_create)(
 		segment_of(thread), table_names[name], what->kind, what->element_size, what->capacity,
 		what->options, 0, &object);
+	RUN.claimed = 0;
 	if (result < 0) {
 		if (result == -EEXIST)
 			check_wake(thread);

@@ -41,7 +41,12 @@ struct known {
 };
 extern struct known known[NAMES];
 
-struct table_run { unsigned name; uint32_t kind; };     /* what the thread is making or removing */
+/* What the thread is making or removing. */
+struct table_run {
+	unsigned name;
+	uint32_t kind;
+	uint64_t claimed;                   /* bytes of what it is making, 0 nothing */
+};
 extern struct table_run table_runs[SIM_THREADS];
 
 extern uint64_t filled;                     /* word of the array whose words all hold its mark */
