@@ -220,7 +220,8 @@ static void freeze_at(struct run *run, const struct subject *subject, unsigned s
 			trace_thaw(victim);
 		}
 		scene->victim = 0;
-		scene->killed_ns = 0;       /* how soon peers go on after a death is measured by kills */
+		scene->killed_ns = now_ns();
+		scene->killed_delay_ns = delay_ns();
 		scene->result_known = true;
 		if (!scene->note->returned)
 			wrong(scene, "the victim did not go on after SIGCONT");

@@ -346,7 +346,7 @@ static bool peers(struct scene *scene)
 	if (!beside_ends(scene, &growth) || !good)
 		return false;
 	/* who makes it and is stopped is waited for 30 s */
-	if (scene->variant % 128 == 0 && effect(scene) != REMOVE) {
+	if (scene->variant % 64 == 0 && effect(scene) != REMOVE) {
 		int result = 0;
 
 		handle = NULL;
