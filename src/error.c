@@ -56,7 +56,7 @@ static const char *text_of(int error)
 	return NULL;
 }
 
-int shk_fail(int error, const char *format, ...)
+int shk_fail_formatted(int error, const char *format, ...)
 {
 	int saved = errno;
 	va_list arguments;
@@ -67,7 +67,7 @@ int shk_fail(int error, const char *format, ...)
 	last_error = text_buffer;
 	errno = saved;
 	/* the table is closed: what the system said stands in the sentence */
-	return text_of(error) ? error : -EIO;
+	return error < 0 && text_of(error) ? error : -EIO;
 }
 
 int shk_fail_fixed(int error, const char *text)

@@ -126,7 +126,9 @@ static inline int64_t shk_object_leave(const struct shk_object *object, int64_t 
 }
 
 /* -EBADMSG, with a sentence that names the structure and what is wrong with it. */
-int shk_object_damaged(const struct shk_object *object, const char *format, ...) SHK_PRINTF(2, 3);
+#define shk_object_damaged(...) shk_negative(shk_object_say_damaged(__VA_ARGS__))
+
+int shk_object_say_damaged(const struct shk_object *object, const char *format, ...) SHK_PRINTF(2, 3);
 
 /* The name of an object, for messages; up to SHK_MAX_NAME_SIZE bytes in a thread's buffer. */
 const char *shk_object_name(const struct shk_object *object);
