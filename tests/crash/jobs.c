@@ -15,7 +15,7 @@
 
 #define MAX_TASKS 32768u
 #define MAX_JOBS 1024u
-#define HANG_NS UINT64_C(120000000000)
+#define HANG_MS 120000u
 #define NOWHERE UINT32_MAX
 
 struct task {
@@ -218,28 +218,42 @@ next:
 	} else {
 		task->from = task->place.point + 1;
 		task->taken = 0;
+		/* all may have been looked through already, and it is not to be passed over */
+		__atomic_store_n(&board->next, 0, __ATOMIC_RELAXED);
 	}
 }
 
-static bool is_hung(unsigned job)
+struct age {
+	uint64_t beat_ns;                   /* the last that was seen */
+	unsigned ms;
+};
+
+/*
+ * The time without a sign of life is counted in naps of the one who watches: where the machine
+ * stands still, or gives a crowd of processes no time, he does not wake either.
+ */
+static bool is_hung(unsigned job, struct age *age, unsigned nap)
 {
 	uint64_t beat_ns = board->workers[job] ? board->tasks[board->workers[job] - 1].place.beat_ns : 0;
 
-	return beat_ns && now_ns() > beat_ns && now_ns() - beat_ns > HANG_NS;
+	age->ms = beat_ns && beat_ns == age->beat_ns ? age->ms + nap : 0;
+	age->beat_ns = beat_ns;
+	return age->ms > HANG_MS;
 }
 
 static bool watch(unsigned jobs)
 {
+	struct age ages[MAX_JOBS] = { 0 };
 	pid_t pids[MAX_JOBS];
-	unsigned alive = jobs;
+	unsigned alive = jobs, nap = 20 + jobs / 4;   /* to look at each takes time too */
 	bool refused = false;
 
 	for (unsigned job = 0; job < jobs; job++)
 		pids[job] = hire(job);
 	while (alive > 0) {
-		nap_ms(20 + jobs / 4);      /* to look at each takes time too */
+		nap_ms(nap);
 		for (unsigned job = 0; job < jobs; job++) {
-			bool hung = pids[job] > 0 && is_hung(job);
+			bool hung = pids[job] > 0 && is_hung(job, &ages[job], nap);
 			int status;
 
 			if (pids[job] <= 0)
