@@ -1,0 +1,218 @@
+/* The library: every process opens the segment and the structure by name, as users do. */
+#include "bench.h"
+
+#include <shmkit.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loops.h"
+
+struct own {
+	struct shmkit_segment *segment;
+	struct shmkit_ring *ring;
+	struct shmkit_queue *queue;
+};
+
+static struct own *own(struct bench_link *link)
+{
+	return (struct own *)(void *)link->own;
+}
+
+static bool said(int result)
+{
+	if (result < 0)
+		fprintf(stderr, "bench: %s\n", shmkit_last_error());
+	return result >= 0;
+}
+
+static _Noreturn void die(int64_t result)
+{
+	said((int)result);
+	abort();
+}
+
+static uint64_t segment_size(const struct bench_case *what)
+{
+	return (UINT64_C(1) << 20) + 2 * what->capacity * (what->element_size + 16u);
+}
+
+static bool prepare(struct bench_link *link, bool queue, uint32_t flags)
+{
+	const struct shmkit_object_options options = { .struct_size = sizeof(options), .flags = flags };
+	const struct bench_case *what = link->what;
+	struct shmkit_segment *segment;
+	struct shmkit_queue *its_queue = NULL;
+	struct shmkit_ring *its_ring = NULL;
+	const struct shmkit_segment_options persists = {
+		.struct_size = sizeof(persists), .flags = SHMKIT_SEGMENT_PERSIST,
+	};
+	int result;
+
+	if (!said(shmkit_segment_create(link->name, segment_size(what), &persists, &segment)))
+		return false;
+	result = queue ? shmkit_queue_create(segment, "it", what->element_size, what->capacity, NULL, &its_queue)
+		       : shmkit_ring_create(segment, "it", what->element_size, what->capacity, &options,
+					    &its_ring);
+	said(result);
+	shmkit_queue_close(its_queue);
+	shmkit_ring_close(its_ring);
+	shmkit_segment_close(segment);
+	return result == 0;
+}
+
+static bool prepare_ring(struct bench_link *link)
+{
+	return prepare(link, false, 0);
+}
+
+static bool prepare_multi_ring(struct bench_link *link)
+{
+	return prepare(link, false, SHMKIT_RING_MULTI_PRODUCER | SHMKIT_RING_MULTI_CONSUMER);
+}
+
+static bool prepare_queue(struct bench_link *link)
+{
+	return prepare(link, true, 0);
+}
+
+static bool attach_ring(struct bench_link *link)
+{
+	return said(shmkit_segment_open(link->name, 0, &own(link)->segment)) &&
+	       said(shmkit_ring_open(own(link)->segment, "it", link->what->element_size, &own(link)->ring));
+}
+
+static bool attach_queue(struct bench_link *link)
+{
+	return said(shmkit_segment_open(link->name, 0, &own(link)->segment)) &&
+	       said(shmkit_queue_open(own(link)->segment, "it", link->what->element_size, &own(link)->queue));
+}
+
+static void detach(struct bench_link *link)
+{
+	shmkit_ring_close(own(link)->ring);
+	shmkit_queue_close(own(link)->queue);
+	shmkit_segment_close(own(link)->segment);
+	*own(link) = (struct own){ .segment = NULL };
+}
+
+static void finish(struct bench_link *link)
+{
+	said(shmkit_segment_unlink(link->name));
+}
+
+/* 0 for what is full or empty at the moment; anything else has no place in a benchmark. */
+static inline size_t counted(int64_t result)
+{
+	if (__builtin_expect(result >= 0, 1))
+		return (size_t)result;
+	if (result != -EAGAIN)
+		die(result);
+	return 0;
+}
+
+static inline size_t one(int result)
+{
+	return __builtin_expect(result == 0, 1) ? 1 : counted(result);
+}
+
+/* ---- rings ---- */
+
+#define push ring_push
+#define pop ring_pop
+
+static inline size_t ring_push(struct bench_link *link, const void *elements, size_t n, size_t size)
+{
+	(void)size;
+	if (n > 1)
+		return counted(shmkit_ring_push_bulk(own(link)->ring, elements, n));
+	return one(shmkit_ring_push(own(link)->ring, elements));
+}
+
+static inline size_t ring_pop(struct bench_link *link, void *elements, size_t n, size_t size)
+{
+	(void)size;
+	if (n > 1)
+		return counted(shmkit_ring_pop_bulk(own(link)->ring, elements, n));
+	return one(shmkit_ring_pop(own(link)->ring, elements));
+}
+
+BENCH_LOOPS(ring_polls)
+
+#undef push
+#undef pop
+
+static inline size_t ring_pop_wait(struct bench_link *link, void *elements, size_t n, size_t size)
+{
+	int result = shmkit_ring_pop_wait(own(link)->ring, elements, -1);
+
+	(void)n;
+	(void)size;
+	if (result)
+		die(result);
+	return 1;
+}
+
+BENCH_TRIPS_OF(ring_waits, ring_push, ring_pop_wait, 8)
+
+static bench_loop ring_loop(const struct bench_case *what, enum bench_role role)
+{
+	if (what->kind == BENCH_TRIP_WAIT || what->kind == BENCH_TRIP_ASLEEP)
+		return role == BENCH_PING ? ring_waits_ping_8 : ring_waits_pong_8;
+	return ring_polls(what, role);
+}
+
+/* ---- queues ---- */
+
+#define push queue_push
+#define pop queue_pop
+
+static inline size_t queue_push(struct bench_link *link, const void *elements, size_t n, size_t size)
+{
+	(void)size;
+	if (n > 1)
+		return counted(shmkit_queue_enqueue_bulk(own(link)->queue, elements, n));
+	return one(shmkit_queue_enqueue(own(link)->queue, elements));
+}
+
+static inline size_t queue_pop(struct bench_link *link, void *elements, size_t n, size_t size)
+{
+	(void)size;
+	if (n > 1)
+		return counted(shmkit_queue_dequeue_bulk(own(link)->queue, elements, n));
+	return one(shmkit_queue_dequeue(own(link)->queue, elements));
+}
+
+BENCH_LOOPS(queue_polls)
+
+#undef push
+#undef pop
+
+static inline size_t queue_pop_wait(struct bench_link *link, void *elements, size_t n, size_t size)
+{
+	int result = shmkit_queue_dequeue_wait(own(link)->queue, elements, -1);
+
+	(void)n;
+	(void)size;
+	if (result)
+		die(result);
+	return 1;
+}
+
+BENCH_TRIPS_OF(queue_waits, queue_push, queue_pop_wait, 8)
+
+static bench_loop queue_loop(const struct bench_case *what, enum bench_role role)
+{
+	if (what->kind == BENCH_TRIP_WAIT || what->kind == BENCH_TRIP_ASLEEP)
+		return role == BENCH_PING ? queue_waits_ping_8 : queue_waits_pong_8;
+	return queue_polls(what, role);
+}
+
+const struct bench_subject bench_subjects_shmkit[] = {
+	{ "shmkit_ring", prepare_ring, attach_ring, detach, finish, ring_loop },
+	{ "shmkit_ring_mpmc", prepare_multi_ring, attach_ring, detach, finish, ring_loop },
+	{ "shmkit_queue", prepare_queue, attach_queue, detach, finish, queue_loop },
+	{ .name = NULL },
+};
