@@ -69,8 +69,10 @@ void sim_process_kill(unsigned number)
 	sim_deaths++;
 	for (unsigned i = 1; i < SIM_THREADS; i++)
 		if (sim_threads[i].process == number &&
-		    (sim_threads[i].state == SIM_READY || sim_threads[i].state == SIM_BLOCKED))
+		    (sim_threads[i].state == SIM_READY || sim_threads[i].state == SIM_BLOCKED)) {
 			sim_threads[i].state = SIM_DEAD;
+			sim_threads[i].died_step = sim_step;
+		}
 	take_back(&sim_world.processes[number]);
 }
 

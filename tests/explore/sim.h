@@ -101,6 +101,7 @@ struct sim_thread {
 	unsigned after;                     /* thread that must have ended first; 0 none */
 	bool timed_out;                     /* its sleep was ended by the clock */
 	uint64_t timed_out_step;            /* when that was last */
+	uint64_t died_step;                 /* of a dead one */
 	const void *sleeps_on;              /* futex word, or NULL */
 	int64_t wake_ns;
 	uint32_t steps;

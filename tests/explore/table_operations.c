@@ -190,10 +190,11 @@ static bool was_other(unsigned name, const struct what *what, uint64_t start)
 }
 
 /*
- * What others claim, the dead left out who had not committed: whose call is the only one under way
- * has what they were making. Beside another's it may be just what that one is giving back.
+ * What others claim, the dead left out who had not committed and were dead when the call began: whose
+ * call is the only one under way has what they were making. Beside another's it may be just what that
+ * one is giving back.
  */
-static bool fits(const struct what *what)
+static bool fits(const struct what *what, uint64_t start)
 {
 	uint64_t bytes = bytes_claimed;
 	unsigned entries = entries_claimed;
@@ -207,7 +208,7 @@ static bool fits(const struct what *what)
 				 thread->state == SIM_DONE || thread->state == SIM_DEAD;
 		else if (thread->state != SIM_DEAD)
 			alone = false;
-		else if (!known[RUN.name].live) {
+		else if (!known[RUN.name].live && thread->died_step <= start) {
 			bytes -= RUN.claimed;
 			entries--;
 		}
@@ -223,7 +224,7 @@ static void refused(unsigned name, const struct what *what, int result, uint64_t
 {
 	if (result == -EBUSY && sim_freezes)
 		return;
-	if (result == -ENOSPC && !fits(what))
+	if (result == -ENOSPC && !fits(what, start))
 		return;
 	if (result == -EEXIST && !was_away(name, start))
 		return;
