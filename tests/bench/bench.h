@@ -20,6 +20,7 @@ extern "C" {
 #endif
 
 #define BENCH_WORKERS 32u
+#define BENCH_SUBJECTS 16u                  /* of a case */
 #define BENCH_MEMORY (UINT64_C(64) << 20)   /* bytes that the workers share, per link */
 
 enum bench_kind {
@@ -115,6 +116,12 @@ static inline void bench_pause(void)
 #if defined(__x86_64__) || defined(__i386__)
 	__builtin_ia32_pause();
 #endif
+}
+
+/* For subjects that know one process at each end. */
+static inline bool bench_is_single(const struct bench_case *what)
+{
+	return what->producers <= 1 && what->consumers <= 1;
 }
 
 /* The optimizer is not to see through it. */

@@ -89,7 +89,7 @@ BENCH_LOOPS(queue_loop)
 
 bench_loop ring_if_single(const struct bench_case *what, enum bench_role role)
 {
-	return what->producers <= 1 && what->consumers <= 1 ? ring_loop(what, role) : nullptr;
+	return bench_is_single(what) ? ring_loop(what, role) : nullptr;
 }
 
 } // namespace

@@ -74,7 +74,7 @@ BENCH_LOOPS(mpmc_loop)
 
 static bench_loop spsc_if_single(const struct bench_case *what, enum bench_role role)
 {
-	return what->producers <= 1 && what->consumers <= 1 ? spsc_loop(what, role) : NULL;
+	return bench_is_single(what) ? spsc_loop(what, role) : NULL;
 }
 
 const struct bench_subject bench_subjects_ck[] = {

@@ -14,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_SUBJECTS 16u
-
 static const struct bench_subject *const families[] = {
 	bench_subjects_shmkit,
 	bench_subjects_calls,
@@ -72,10 +70,10 @@ static bool is_named(const char *names, const char *name, size_t length)
 
 static bool run_case(const struct bench_case *what, const struct arguments *arguments)
 {
-	const struct bench_subject *subjects[MAX_SUBJECTS];
+	const struct bench_subject *subjects[BENCH_SUBJECTS];
 	unsigned count = 0;
 
-	for (const char *at = what->subjects; *at && count < MAX_SUBJECTS;) {
+	for (const char *at = what->subjects; *at && count < BENCH_SUBJECTS;) {
 		size_t length = strcspn(at, " ");
 
 		if (!arguments->only || is_named(arguments->only, at, length)) {

@@ -72,12 +72,12 @@ BENCH_LOOPS(so_ring_loop)
 /* One producer, one consumer. */
 static bench_loop ring_if_single(const struct bench_case *what, enum bench_role role)
 {
-	return what->producers <= 1 && what->consumers <= 1 ? ring_loop(what, role) : NULL;
+	return bench_is_single(what) ? ring_loop(what, role) : NULL;
 }
 
 static bench_loop so_ring_if_single(const struct bench_case *what, enum bench_role role)
 {
-	return what->producers <= 1 && what->consumers <= 1 ? so_ring_loop(what, role) : NULL;
+	return bench_is_single(what) ? so_ring_loop(what, role) : NULL;
 }
 
 /* ---- Vyukov ---- */

@@ -64,7 +64,7 @@ BENCH_LOOPS(qb_loop)
 
 static bench_loop qb_if_single(const struct bench_case *what, enum bench_role role)
 {
-	return what->producers <= 1 && what->consumers <= 1 ? qb_loop(what, role) : NULL;
+	return bench_is_single(what) ? qb_loop(what, role) : NULL;
 }
 
 const struct bench_subject bench_subjects_qb[] = {

@@ -13,7 +13,7 @@ static struct rte_ring *ring_of(struct bench_link *link)
 
 static bool prepare(struct bench_link *link, unsigned flags)
 {
-	/* one slot stays empty: twice the power of two would be another size of memory, so the same */
+	/* one less than capacity fit: as much memory as the others have */
 	int result = rte_ring_init(ring_of(link), "bench", (unsigned)link->what->capacity, flags);
 
 	if (result)
@@ -114,7 +114,7 @@ static bench_loop freelist_loop(const struct bench_case *what, enum bench_role r
 
 static bench_loop spsc_if_single(const struct bench_case *what, enum bench_role role)
 {
-	return what->producers <= 1 && what->consumers <= 1 ? spsc_loop(what, role) : NULL;
+	return bench_is_single(what) ? spsc_loop(what, role) : NULL;
 }
 
 const struct bench_subject bench_subjects_rte[] = {

@@ -15,7 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_SUBJECTS 16u
 #define SPINS 20000u                        /* before one who waits gives the processor away */
 #define PINGS 2000u
 #define FIRST_COUNT 64u
@@ -44,8 +43,8 @@ struct table {
 	unsigned workers;
 	const struct bench_options *options;
 	struct control *control;
-	struct bench_link links[MAX_SUBJECTS][2];
-	bool here[MAX_SUBJECTS];
+	struct bench_link links[BENCH_SUBJECTS][2];
+	bool here[BENCH_SUBJECTS];
 };
 
 uint64_t bench_now_ns(void)
@@ -74,6 +73,11 @@ void bench_let_sleep(struct bench_link *link)
 
 	nanosleep(&time, NULL);
 	link->spared_ns += bench_now_ns() - began;
+}
+
+static unsigned link_count(const struct bench_case *what)
+{
+	return what->kind >= BENCH_TRIP && what->kind <= BENCH_TRIP_ASLEEP ? 2 : 1;
 }
 
 static void stay_on(int processor)
@@ -187,7 +191,7 @@ static double calibrate(struct table *table)
 
 	if (table->workers < 2)
 		return 0;
-	control->subject = MAX_SUBJECTS;
+	control->subject = BENCH_SUBJECTS;
 	__atomic_store_n(&control->ball, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&control->ready, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&control->done, 0, __ATOMIC_RELAXED);
@@ -221,7 +225,7 @@ static void return_balls(struct control *control)
 
 static bool attach(struct table *table, unsigned worker)
 {
-	unsigned links = table->what->kind >= BENCH_TRIP && table->what->kind <= BENCH_TRIP_ASLEEP ? 2 : 1;
+	unsigned links = link_count(table->what);
 
 	for (unsigned s = 0; s < table->count; s++)
 		for (unsigned i = 0; i < links && table->here[s]; i++) {
@@ -240,7 +244,7 @@ static bool attach(struct table *table, unsigned worker)
 
 static void detach(struct table *table)
 {
-	unsigned links = table->what->kind >= BENCH_TRIP && table->what->kind <= BENCH_TRIP_ASLEEP ? 2 : 1;
+	unsigned links = link_count(table->what);
 
 	for (unsigned s = 0; s < table->count; s++)
 		for (unsigned i = 0; i < links && table->here[s]; i++)
@@ -267,7 +271,7 @@ static _Noreturn void work(struct table *table, unsigned worker, uint32_t last)
 			else
 				bench_pause();
 		}
-		if (control->subject < MAX_SUBJECTS)
+		if (control->subject < BENCH_SUBJECTS)
 			play(table, worker, control->subject, control->count);
 		else if (worker == 1)
 			return_balls(control);
@@ -295,7 +299,7 @@ static bool hire(struct table *table)
 	}
 	stay_on(table->options->processors[0]);
 	control->workers[0].failed = !attach(table, 0);
-	for (unsigned spin = 0; load(&control->done) < table->workers - 1; spin++) {
+	while (load(&control->done) < table->workers - 1) {
 		if (waitpid(-1, NULL, WNOHANG) > 0)
 			return false;       /* one has died */
 		usleep(1000);
@@ -346,13 +350,13 @@ static uint64_t fit_count(struct table *table, unsigned subject)
 
 static void rounds(struct table *table)
 {
-	uint64_t counts[MAX_SUBJECTS] = { 0 };
+	uint64_t counts[BENCH_SUBJECTS] = { 0 };
 
 	for (unsigned s = 0; s < table->count; s++)
 		if (table->here[s])
 			counts[s] = fit_count(table, s);
 	for (unsigned round = 0; round < table->options->rounds; round++) {
-		double took[MAX_SUBJECTS] = { 0 }, before = calibrate(table), after;
+		double took[BENCH_SUBJECTS] = { 0 }, before = calibrate(table), after;
 
 		for (unsigned i = 0; i < table->count; i++) {
 			unsigned s = (i + round) % table->count;   /* nobody is always the first */
@@ -370,7 +374,7 @@ static void rounds(struct table *table)
 
 static void prepare(struct table *table)
 {
-	unsigned links = table->what->kind >= BENCH_TRIP && table->what->kind <= BENCH_TRIP_ASLEEP ? 2 : 1;
+	unsigned links = link_count(table->what);
 
 	for (unsigned s = 0; s < table->count; s++) {
 		const struct bench_subject *subject = table->subjects[s];
@@ -415,13 +419,13 @@ bool bench_run(const struct bench_case *what, const struct bench_subject *const 
 {
 	struct table *table = &the_table;
 	unsigned workers = what->kind == BENCH_FLOW ? what->producers + what->consumers
-			   : what->kind >= BENCH_TRIP && what->kind <= BENCH_TRIP_ASLEEP ? 2 : 1;
+			   : link_count(what);   /* there and back: two of both */
 	bool good;
 
 	memset(table, 0, sizeof(*table));
 	table->what = what;
 	table->subjects = subjects;
-	table->count = count < MAX_SUBJECTS ? count : MAX_SUBJECTS;
+	table->count = count < BENCH_SUBJECTS ? count : BENCH_SUBJECTS;
 	table->workers = workers < BENCH_WORKERS ? workers : BENCH_WORKERS;
 	table->options = options;
 	table->control = mmap(NULL, sizeof(*table->control), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,

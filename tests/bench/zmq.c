@@ -92,7 +92,7 @@ BENCH_LOOPS(zmq_loop)
 
 static bench_loop zmq_if_single(const struct bench_case *what, enum bench_role role)
 {
-	return what->producers <= 1 && what->consumers <= 1 ? zmq_loop(what, role) : NULL;
+	return bench_is_single(what) ? zmq_loop(what, role) : NULL;
 }
 
 const struct bench_subject bench_subjects_zmq[] = {

@@ -138,7 +138,6 @@ void sim_yield(void)
 	if (++thread->steps > STEPS_LIMIT) {
 		sim_fail("thread %u does not come to an end", thread->id);
 		thread->state = SIM_DEAD;
-		thread->died_step = sim_step;
 		leave(thread);
 	}
 	if (thread->mortal && sim_choose(SIM_DIE, 2)) {
