@@ -9,7 +9,7 @@ ORDERS lists those that no exploration finds too weak and that stay, each with i
 to look for those that all programs together would find in minutes only:
 
     file: text of the line | weaker order | reason
-    file: text of the line | weaker order | find: PROGRAM OPTIONS
+    file: text of the line | weaker order | find: PROGRAM OPTIONS       (a line per place, if it stands twice)
 
 Exit status: 0 when every other order was found, and every one listed exists.
 """
@@ -79,18 +79,23 @@ def text_of(source, file, number, cache={}):
 
 
 def read_reasons(path):
-    reasons = {}
+    reasons = collections.defaultdict(list)
     with open(path, encoding="utf-8") as file:
         for line in file:
             if line.strip() and not line.startswith("#"):
                 # the text itself may have a bar in it
                 place, weaker, reason = re.match(r"(.*) \| (acq_rel|acquire|release|relaxed) \| (.*)", line).groups()
-                reasons[place.strip(), weaker] = reason.strip()
+                reasons[place.strip(), weaker].append(reason.strip())
     return reasons
 
 
 HINT = "find: "                         # of a reason
 HINT_SECONDS = 90
+
+
+def all_hints(known):
+    """A line that stands twice may have a hint for each of its places."""
+    return bool(known) and all(reason.startswith(HINT) for reason in known)
 
 
 def main():
@@ -120,14 +125,16 @@ def main():
         """Programs that pass it most often first; or the one where it is known to be found."""
         by_use = sorted(places[key]["sites"].items(), key=lambda item: -sum(c for _, c in item[1]))
         seconds, more = options.seconds, ["--pass", options.only_pass] if options.only_pass else []
-        hint = reasons.get((f"{key[0]}: {text_of(options.source, *key)}", weaker), "")
-        if hint.startswith(HINT):
-            name, *more = shlex.split(hint.removeprefix(HINT))
-            by_use = [item for item in by_use if os.path.basename(item[0]) == name]
+        known = reasons.get((f"{key[0]}: {text_of(options.source, *key)}", weaker), [])
+        looks = [(*item, more) for item in by_use]
+        if all_hints(known):
+            sites_by_name = {os.path.basename(program): (program, sites) for program, sites in by_use}
+            hints = [shlex.split(hint.removeprefix(HINT)) for hint in known]
+            looks = [(*sites_by_name[name], more) for name, *more in hints if name in sites_by_name]
             seconds = max(seconds, HINT_SECONDS)
-        elif hint:
+        elif known:
             seconds = max(seconds / len(by_use), 1)     # it is to stay: a glance of all programs together
-        for program, sites in by_use:
+        for program, sites, more in looks:
             what = ",".join(offset for offset, _ in sites) + "=" + weaker
             out = subprocess.run([program, "--weaken", what, "--seconds", str(seconds), *more],
                                  capture_output=True, text=True)
@@ -148,10 +155,10 @@ def main():
             if how:
                 caught += 1
                 print(f"{what}: {how}", flush=True)
-            elif (place, weaker) in reasons and not reasons[place, weaker].startswith(HINT):
+            elif (place, weaker) in reasons and not all_hints(reasons[place, weaker]):
                 listed += 1
                 used.add((place, weaker))
-                print(f"{what}: stays: {reasons[place, weaker]}", flush=True)
+                print(f"{what}: stays: {reasons[place, weaker][-1]}", flush=True)
             else:
                 missed += 1
                 print(f"{what}: NOT CAUGHT\n    {place} | {weaker} | ", flush=True)
