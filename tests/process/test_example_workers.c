@@ -7,6 +7,8 @@
  */
 #include "example.h"
 
+#include <shmkit.h>
+
 #include <signal.h>
 #include <stdlib.h>
 
