@@ -7,6 +7,8 @@
 #define shk_likely(x) __builtin_expect(!!(x), 1)
 #define shk_unlikely(x) __builtin_expect(!!(x), 0)
 #define SHK_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
+#define SHK_ALWAYS_INLINE inline __attribute__((always_inline))   /* made anew for each constant argument */
+#define SHK_NOINLINE __attribute__((noinline))
 #define SHK_COLD __attribute__((cold, noinline))
 
 /*

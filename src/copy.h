@@ -6,6 +6,7 @@
 #ifndef SHK_COPY_H
 #define SHK_COPY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -18,15 +19,22 @@
 #endif
 #endif
 
-/* A switch on the common sizes becomes plain moves. */
-static inline void shk_copy(void *to, const void *from, size_t size)
+/* Sizes of which a copy is a few moves in line: a call that copies nothing else can be a leaf. */
+static inline bool shk_is_straight(size_t size)
 {
+	return size == 4 || size == 8 || size == 16 || size == 32 || size == 64;
+}
+
+/* Of such a size only. */
+static inline void shk_copy_straight(void *to, const void *from, size_t size)
+{
+	if (size == 8) {                    /* asked first: the commonest of all */
+		memcpy(to, from, 8);
+		return;
+	}
 	switch (size) {
 	case 4:
 		memcpy(to, from, 4);
-		break;
-	case 8:
-		memcpy(to, from, 8);
 		break;
 	case 16:
 		memcpy(to, from, 16);
@@ -38,15 +46,25 @@ static inline void shk_copy(void *to, const void *from, size_t size)
 		memcpy(to, from, 64);
 		break;
 	default:
-		memcpy(to, from, size);
+		__builtin_unreachable();
 	}
+}
+
+static inline void shk_copy(void *to, const void *from, size_t size)
+{
+	if (shk_is_straight(size))
+		shk_copy_straight(to, from, size);
+	else
+		memcpy(to, from, size);
 }
 
 #if defined(SHK_POINTS)
 /* A test build orders them like relaxed accesses. */
 void shk_copy_racing(void *to, const void *from, size_t size);
 void shk_zero_racing(void *to, size_t size);
+#define shk_copy_racing_straight shk_copy_racing
 #elif defined(SHK_WATCHED_RACES)
+#define shk_copy_racing_straight shk_copy_racing
 /* A race by design: byte by byte, unwatched, for the sanitizer has its own memcpy(). */
 __attribute__((no_sanitize("thread"), noinline, unused)) static void
 shk_copy_racing(void *to, const void *from, size_t size)
@@ -71,6 +89,8 @@ static inline void shk_copy_racing(void *to, const void *from, size_t size)
 {
 	shk_copy(to, from, size);
 }
+
+#define shk_copy_racing_straight shk_copy_straight
 
 static inline void shk_zero_racing(void *to, size_t size)
 {

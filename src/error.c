@@ -70,7 +70,7 @@ int shk_fail_formatted(int error, const char *format, ...)
 	return error < 0 && text_of(error) ? error : -EIO;
 }
 
-int shk_fail_fixed(int error, const char *text)
+int shk_fail_with(int error, const char *text)
 {
 	last_error = text;
 	return error;

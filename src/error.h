@@ -24,6 +24,8 @@ static inline int shk_negative(int error)
 int shk_fail_formatted(int error, const char *format, ...) SHK_PRINTF(2, 3) SHK_COLD;
 
 /* The same for results of polling: stores a pointer to a fixed text, formats nothing. */
-int shk_fail_fixed(int error, const char *text);
+#define shk_fail_fixed(error, text) shk_negative(shk_fail_with(error, text))
+
+int shk_fail_with(int error, const char *text);
 
 #endif

@@ -178,16 +178,17 @@ struct shk_ring_shm {
 	uint32_t reserved0;
 	shk_u64  dropped_base;              /* total dropped, at most 2^31 behind */
 	uint8_t  reserved1[104];
-	/* producer's line */
+	/* the producer's line, and the one that consumers look at meanwhile */
 	shk_u64  producer_role;             /* lock word (lock.h) */
 	shk_u64  write_next;                /* positions below may be being written; never falls */
-	shk_u64  write_index;               /* positions below are committed */
 	uint32_t pushing;                   /* 1 while the holder of the producer's role pushes */
-	uint8_t  reserved2[100];
+	uint8_t  reserved2[44];
+	shk_u64  write_index;               /* positions below are committed */
+	uint8_t  reserved3[56];
 	/* consumer's line */
 	shk_u64  consumer_role;             /* lock word */
 	shk_u64  read_word;                 /* dropped:32 | read index:32, both modulo 2^32 */
-	uint8_t  reserved3[112];
+	uint8_t  reserved4[112];
 };
 
 /*
@@ -229,7 +230,8 @@ SHK_ASSERT_AT(shk_queue_shm, tail, 128);
 SHK_ASSERT_AT(shk_queue_shm, head, 256);
 SHK_ASSERT_SIZE(shk_ring_shm, 384);
 SHK_ASSERT_AT(shk_ring_shm, producer_role, 128);
-SHK_ASSERT_AT(shk_ring_shm, write_index, 144);
+SHK_ASSERT_AT(shk_ring_shm, pushing, 144);
+SHK_ASSERT_AT(shk_ring_shm, write_index, 192);
 SHK_ASSERT_AT(shk_ring_shm, consumer_role, 256);
 SHK_ASSERT_AT(shk_ring_shm, read_word, 264);
 SHK_ASSERT_SIZE(shk_pool_shm, 64);

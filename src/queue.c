@@ -1,7 +1,7 @@
 /*
- * The queue's hot paths: claims, single and bulk calls. Protocol and death table: queue.h.
+ * The queue: how it is made, what claims meet, and the calls for one element. Protocol and death table: queue.h.
  */
-#include "queue.h"
+#include "queue_claim.h"
 
 #include "copy.h"
 
@@ -63,6 +63,7 @@ void shk_queue_bind(struct shmkit_queue *queue, const struct shk_object *object)
 	queue->stride = slot_stride(shape);
 	queue->payload_offset = slot_alignment(shape);
 	queue->element_size = shape->element_size;
+	queue->straight = shk_is_straight(shape->element_size);
 }
 
 static int open_queue(struct shk_object *object)
@@ -158,23 +159,8 @@ static bool help_head(struct shmkit_queue *queue)
 	return step_over_tomb(queue, index, word) || step_over_freed(queue, index, word);
 }
 
-/* How many of count slots from position on hold want, want + 1 turn at the wrap, ... */
-static inline size_t count_slots(const struct shmkit_queue *queue, uint64_t position, size_t count,
-				 unsigned phase)
-{
-	size_t n = 0;
-
-	/* claim:A acquire, first and followers. Pairs with READY (payload) and FREE (copied out). */
-	while (n < count && shk_load_acquire(shk_slot(queue, position)) ==
-				    shk_slot_word(shk_turn(queue, position), 0, phase, 0)) {
-		position = shk_step(queue, position, 1);
-		n++;
-	}
-	return n;
-}
-
 /* The slot at an unmoved tail is not FREE at its turn: full, or help, or damaged. */
-static SHK_COLD int64_t tail_is_blocked(struct shmkit_queue *queue, uint64_t position)
+static int64_t tail_is_blocked(struct shmkit_queue *queue, uint64_t position)
 {
 	uint64_t word = shk_load_acquire(shk_slot(queue, position));
 	int64_t ahead = shk_turn_ahead(queue, shk_slot_turn(word), shk_turn(queue, position));
@@ -190,56 +176,19 @@ static SHK_COLD int64_t tail_is_blocked(struct shmkit_queue *queue, uint64_t pos
 	return shk_fail_fixed(-EAGAIN, "the queue is full");
 }
 
-int64_t shk_queue_claim_tail(struct shmkit_queue *queue, size_t count, uint64_t *ret_position,
-			     uint64_t *ret_index)
+int64_t shk_queue_tail_refuses(struct shmkit_queue *queue, uint64_t index, unsigned *impossible)
 {
-	struct shk_queue_shm *shm = queue->shm;
-	unsigned impossible = 0;
+	uint64_t position = shk_index_position(queue, index);
+	int64_t blocked;
 
-	if (count > SHK_QUEUE_BATCH)
-		count = SHK_QUEUE_BATCH;
-	if (count > queue->mask + 1)
-		count = (size_t)(queue->mask + 1);
-	for (;;) {
-		uint64_t index = shk_load_acquire(&shm->tail);
-		uint64_t position = shk_index_position(queue, index);
-		uint64_t next;
-		size_t n;
-
-		if (shk_unlikely(index & SHK_INDEX_CLOSED))
-			return shk_fail_fixed(-ESHUTDOWN, "the queue was shut down");
-		n = count_slots(queue, position, count, SHK_FREE);
-		if (shk_unlikely(n == 0)) {
-			int64_t blocked;
-
-			/* relaxed, here and below: the slot's acquire orders it */
-			if (shk_load_relaxed(&shm->tail) != index)
-				continue;
-			blocked = tail_is_blocked(queue, position);
-			if (blocked < 0)
-				return blocked;
-			if (blocked == 1 && shk_load_relaxed(&shm->tail) == index && impossible++ > 3)
-				return shk_object_damaged(&queue->object, "the slot at its tail, position "
-							  "%llu, is ahead of it", (unsigned long long)position);
-			continue;
-		}
-		/* relaxed: a word this handle finished is finished whenever it is seen */
-		if (index != shk_load_relaxed(&queue->finished_tail))
-			shk_queue_record_tail(queue, index);
-		next = shk_index_word(shk_step(queue, position, n), (unsigned)n,
-				      queue->object.segment->member_id);
-		/*
-		 * claim:C release. Names us before anybody can see the position gone, and the record
-		 * before it. What acquire would add the load of index has: a word occurs once.
-		 */
-		if (shk_likely(shk_cas_release(&shm->tail, index, next))) {
-			/* Dies here: named in tail. Peers: record. Repair: TOMB. */
-			SHK_POINT("queue.tail.claimed");
-			*ret_position = position;
-			*ret_index = next;
-			return (int64_t)n;
-		}
-	}
+	/* relaxed, here and below: the slot's acquire orders it */
+	if (shk_load_relaxed(&queue->shm->tail) != index)
+		return 0;
+	blocked = tail_is_blocked(queue, position);
+	if (blocked == 1 && shk_load_relaxed(&queue->shm->tail) == index && (*impossible)++ > 3)
+		return shk_object_damaged(&queue->object, "the slot at its tail, position %llu, is ahead of "
+					  "it", (unsigned long long)position);
+	return blocked < 0 ? blocked : 0;
 }
 
 /* Nothing at the head: is it the end? */
@@ -258,64 +207,31 @@ static SHK_COLD int64_t nothing_ready(struct shmkit_queue *queue, uint64_t head)
 	return shk_fail_fixed(-ESHUTDOWN, "the queue was shut down and is drained");
 }
 
-int64_t shk_queue_claim_head(struct shmkit_queue *queue, size_t count, uint64_t *ret_position,
-			     uint64_t *ret_index)
+int64_t shk_queue_head_refuses(struct shmkit_queue *queue, uint64_t index, uint64_t word,
+			       unsigned *impossible)
 {
-	struct shk_queue_shm *shm = queue->shm;
-	unsigned impossible = 0;
+	uint64_t position = shk_index_position(queue, index);
+	int64_t ahead = shk_turn_ahead(queue, shk_slot_turn(word), shk_turn(queue, position));
+	unsigned phase = shk_slot_phase(word);
 
-	if (count > SHK_QUEUE_BATCH)
-		count = SHK_QUEUE_BATCH;
-	for (;;) {
-		uint64_t index = shk_load_acquire(&shm->head);
-		uint64_t position = shk_index_position(queue, index);
-		uint64_t word = shk_load_acquire(shk_slot(queue, position));
-		int64_t ahead = shk_turn_ahead(queue, shk_slot_turn(word), shk_turn(queue, position));
-		unsigned phase = shk_slot_phase(word);
+	if (step_over_tomb(queue, index, word) || step_over_freed(queue, index, word))
+		return 1;
+	/* relaxed: the slot's acquire orders it */
+	if (shk_load_relaxed(&queue->shm->head) != index)
+		return 1;
+	if ((ahead == 0 && (phase == SHK_FREE || phase == SHK_CLAIM)) || ahead == -1) {
+		int64_t result = nothing_ready(queue, position);
 
-		if (shk_likely(word == shk_ready_word(queue, position))) {
-			uint64_t next;
-			size_t n = 1;
-
-			if (count > 1)
-				n += count_slots(queue, shk_step(queue, position, 1),
-						 count - 1 < queue->mask ? count - 1 : (size_t)queue->mask,
-						 SHK_READY);
-			/* relaxed: as in claim_tail */
-			if (index != shk_load_relaxed(&queue->finished_head))
-				shk_queue_record_head(queue, index);
-			next = shk_index_word(shk_step(queue, position, n), (unsigned)n,
-					      queue->object.segment->member_id);
-			/* claim:C release, as in claim_tail */
-			if (shk_likely(shk_cas_release(&shm->head, index, next))) {
-				/* Dies here: named in head. Peers: record. Repair: REDO. */
-				SHK_POINT("queue.head.claimed");
-				*ret_position = position;
-				*ret_index = next;
-				return (int64_t)n;
-			}
-			continue;
-		}
-		if (step_over_tomb(queue, index, word) || step_over_freed(queue, index, word))
-			continue;
-		/* relaxed: the slot's acquire orders it */
-		if (shk_load_relaxed(&shm->head) != index)
-			continue;
-		if ((ahead == 0 && (phase == SHK_FREE || phase == SHK_CLAIM)) || ahead == -1) {
-			int64_t result = nothing_ready(queue, position);
-
-			if (result < 0)
-				return result;
-			/* repaired: what is to be delivered again comes first */
-			if (shk_queue_redo_pending(queue))
-				return 0;
-			continue;
-		}
-		if (impossible++ > 3)
-			return shk_object_damaged(&queue->object, "the slot at its head, position %llu, has "
-						  "the word 0x%016llx", (unsigned long long)position,
-						  (unsigned long long)word);
+		if (result < 0)
+			return result;
+		/* repaired: what is to be delivered again comes first */
+		return !shk_queue_redo_pending(queue);
 	}
+	if ((*impossible)++ > 3)
+		return shk_object_damaged(&queue->object, "the slot at its head, position %llu, has the word "
+					  "0x%016llx", (unsigned long long)position,
+					  (unsigned long long)word);
+	return 1;
 }
 
 int shk_queue_take_redo(struct shmkit_queue *queue, uint64_t *ret_position, uint64_t *ret_word)
@@ -348,24 +264,44 @@ int shk_queue_take_redo(struct shmkit_queue *queue, uint64_t *ret_position, uint
 
 /* ---- single ---- */
 
-static int64_t enqueue(struct shmkit_queue *queue, const void *element)
+/* Commits what has been copied in. */
+static inline void commit(struct shmkit_queue *queue, const struct shk_claim *claim)
 {
-	uint64_t position, index;
-	int64_t claimed = shk_queue_claim_tail(queue, 1, &position, &index);
-
-	if (shk_unlikely(claimed < 0))
-		return claimed;
-	shk_copy(shk_payload(queue, position), element, queue->element_size);
 	/* enqueue:P release. Pairs with claim:A of the consumer. Commits. */
-	shk_store_release(shk_slot(queue, position), shk_ready_word(queue, position));
+	shk_store_release(claim->slot, claim->word | SHK_READY << 10);
 	/* Dies here: committed. Consumers that sleep look when their slice ends. */
 	SHK_POINT("queue.enqueue.ready");
-	shk_store_relaxed(&queue->finished_tail, index);   /* private to the process */
+	shk_store_relaxed(&queue->finished_tail, claim->index);   /* private to the process */
+}
+
+static int64_t enqueue(struct shmkit_queue *queue, const void *element)
+{
+	struct shk_claim claim;
+	int64_t claimed = shk_claim_tail(queue, 1, &claim);
+
+	if (claimed < 0)
+		return claimed;
+	shk_copy((uint8_t *)claim.slot + queue->payload_offset, element, queue->element_size);
+	commit(queue, &claim);
 	shk_event_signal(&queue->shm->ready_event);
 	return 0;
 }
 
-static int64_t take_redo_copy(struct shmkit_queue *queue, void *ret_element)
+/* All that the straight line of the public call leaves out. */
+static SHK_NOINLINE int enqueue_anyhow(struct shmkit_queue *queue, const void *element)
+{
+	int result = shk_object_enter_write(&queue->object);
+
+	return result ? result : (int)shk_object_leave(&queue->object, enqueue(queue, element));
+}
+
+static SHK_NOINLINE int wake_consumers(struct shmkit_queue *queue)
+{
+	shk_event_signal(&queue->shm->ready_event);
+	return (int)shk_object_leave(&queue->object, 0);
+}
+
+int64_t shk_queue_redeliver(struct shmkit_queue *queue, void *ret_element)
 {
 	uint64_t position, word;
 
@@ -379,25 +315,45 @@ static int64_t take_redo_copy(struct shmkit_queue *queue, void *ret_element)
 	return 0;
 }
 
+/* Frees the slot of what has been copied out. */
+static inline void free_slot(struct shmkit_queue *queue, const struct shk_claim *claim)
+{
+	/* dequeue:P release. Pairs with claim:A of the producer one lap later. Commits. */
+	shk_store_release(claim->slot, shk_freed_word(queue, claim->position));
+	SHK_POINT("queue.dequeue.freed");
+	shk_store_relaxed(&queue->finished_head, claim->index);
+}
+
 static int64_t dequeue(struct shmkit_queue *queue, void *ret_element)
 {
-	uint64_t position, index;
+	struct shk_claim claim;
 	int64_t claimed;
 
 	do {
-		if (shk_queue_redo_pending(queue) && take_redo_copy(queue, ret_element) == 0)
+		if (shk_queue_redo_pending(queue) && shk_queue_redeliver(queue, ret_element) == 0)
 			return 0;
-		claimed = shk_queue_claim_head(queue, 1, &position, &index);
-	} while (shk_unlikely(claimed == 0));
-	if (shk_unlikely(claimed < 0))
+		claimed = shk_claim_head(queue, 1, &claim);
+	} while (claimed == 0);
+	if (claimed < 0)
 		return claimed;
-	shk_copy(ret_element, shk_payload(queue, position), queue->element_size);
-	/* dequeue:P release, as above */
-	shk_store_release(shk_slot(queue, position), shk_freed_word(queue, position));
-	SHK_POINT("queue.dequeue.freed");
-	shk_store_relaxed(&queue->finished_head, index);
+	shk_copy(ret_element, (const uint8_t *)claim.slot + queue->payload_offset, queue->element_size);
+	free_slot(queue, &claim);
 	shk_queue_signal_space(queue);
 	return 0;
+}
+
+/* All that the straight line of the public call leaves out. */
+static SHK_NOINLINE int dequeue_anyhow(struct shmkit_queue *queue, void *ret_element)
+{
+	int result = shk_object_enter_write(&queue->object);
+
+	return result ? result : (int)shk_object_leave(&queue->object, dequeue(queue, ret_element));
+}
+
+static SHK_NOINLINE int wake_producers(struct shmkit_queue *queue)
+{
+	shk_queue_signal_space(queue);
+	return (int)shk_object_leave(&queue->object, 0);
 }
 
 int shk_queue_null(const char *what)
@@ -407,132 +363,33 @@ int shk_queue_null(const char *what)
 
 int shmkit_queue_enqueue(struct shmkit_queue *queue, const void *element)
 {
-	int result;
+	struct shk_claim claim;
 
 	if (shk_unlikely(!queue || !element))
 		return shk_queue_null("shmkit_queue_enqueue");
-	result = shk_object_enter_write(&queue->object);
-	if (shk_unlikely(result))
-		return result;
-	return (int)shk_object_leave(&queue->object, enqueue(queue, element));
+	if (shk_unlikely(!shk_object_is_ready_to_write(&queue->object) || !queue->straight ||
+			 !shk_claim_next_tail(queue, &claim)))
+		return enqueue_anyhow(queue, element);
+	shk_copy_straight((uint8_t *)claim.slot + queue->payload_offset, element, queue->element_size);
+	commit(queue, &claim);
+	if (shk_event_is_awaited(&queue->shm->ready_event) || shk_object_is_lost(&queue->object))
+		return wake_consumers(queue);
+	return 0;
 }
 
 int shmkit_queue_dequeue(struct shmkit_queue *queue, void *ret_element)
 {
-	int result;
+	struct shk_claim claim;
 
 	if (shk_unlikely(!queue || !ret_element))
 		return shk_queue_null("shmkit_queue_dequeue");
-	result = shk_object_enter_write(&queue->object);
-	if (shk_unlikely(result))
-		return result;
-	return (int)shk_object_leave(&queue->object, dequeue(queue, ret_element));
-}
-
-/* ---- bulk ---- */
-
-/* One batch, at most SHK_QUEUE_BATCH. */
-static int64_t enqueue_batch(struct shmkit_queue *queue, const uint8_t *elements, size_t count)
-{
-	uint32_t size = queue->element_size;
-	uint64_t position, index;
-	int64_t claimed = shk_queue_claim_tail(queue, count, &position, &index);
-
-	if (claimed <= 0)
-		return claimed;
-	for (uint64_t i = (uint64_t)claimed; i-- > 0;) {
-		uint64_t at = shk_step(queue, position, i);
-
-		shk_copy(shk_payload(queue, at), elements + i * size, size);
-		/* enqueue:P release, last to first: the first commits all */
-		shk_store_release(shk_slot(queue, at), shk_ready_word(queue, at));
-		/* Dies here: followers READY, the first is not. Repair: all TOMB. */
-		SHK_POINT("queue.enqueue.follower");
-	}
-	shk_store_relaxed(&queue->finished_tail, index);
-	shk_event_signal(&queue->shm->ready_event);
-	return claimed;
-}
-
-static int64_t dequeue_batch(struct shmkit_queue *queue, uint8_t *ret_elements, size_t count)
-{
-	uint32_t size = queue->element_size;
-	uint64_t position, index;
-	int64_t claimed;
-
-	do {
-		if (shk_queue_redo_pending(queue) && take_redo_copy(queue, ret_elements) == 0)
-			return 1;
-		claimed = shk_queue_claim_head(queue, count, &position, &index);
-	} while (claimed == 0);
-	if (claimed < 0)
-		return claimed;
-	for (uint64_t i = 0; i < (uint64_t)claimed; i++)
-		shk_copy(ret_elements + i * size, shk_payload(queue, shk_step(queue, position, i)), size);
-	if (claimed > 1) {
-		/* dequeue:D release. Commits the batch: from here on it is rolled forward. */
-		shk_store_release(shk_slot(queue, position),
-				  shk_slot_word(shk_turn(queue, position), (unsigned)claimed, SHK_DONE,
-						queue->object.segment->member_id));
-		/* Dies here: DONE(dead). Repair: followers and it FREE. */
-		SHK_POINT("queue.dequeue.done");
-	}
-	for (uint64_t i = (uint64_t)claimed; i-- > 0;) {
-		uint64_t at = shk_step(queue, position, i);
-
-		shk_store_release(shk_slot(queue, at), shk_freed_word(queue, at));
-		SHK_POINT("queue.dequeue.follower");
-	}
-	shk_store_relaxed(&queue->finished_head, index);
-	shk_queue_signal_space(queue);
-	return claimed;
-}
-
-/* Batches until count or no more; what came before an error counts. */
-int64_t shmkit_queue_enqueue_bulk(struct shmkit_queue *queue, const void *elements, size_t count)
-{
-	size_t done = 0;
-	int result;
-
-	if (shk_unlikely(!queue || (!elements && count)))
-		return shk_queue_null("shmkit_queue_enqueue_bulk");
-	result = shk_object_enter_write(&queue->object);
-	if (shk_unlikely(result))
-		return result;
-	while (done < count) {
-		int64_t n = enqueue_batch(queue, (const uint8_t *)elements + done * queue->element_size,
-					  count - done);
-
-		if (n < 0) {
-			if (done == 0 && n != -EAGAIN)
-				return n;
-			break;
-		}
-		done += (size_t)n;
-	}
-	return shk_object_leave(&queue->object, (int64_t)done);
-}
-
-int64_t shmkit_queue_dequeue_bulk(struct shmkit_queue *queue, void *ret_elements, size_t count)
-{
-	size_t done = 0;
-	int result;
-
-	if (shk_unlikely(!queue || (!ret_elements && count)))
-		return shk_queue_null("shmkit_queue_dequeue_bulk");
-	result = shk_object_enter_write(&queue->object);
-	if (shk_unlikely(result))
-		return result;
-	while (done < count) {
-		int64_t n = dequeue_batch(queue, (uint8_t *)ret_elements + done * queue->element_size,
-					  count - done);
-
-		if (n < 0) {
-			if (done == 0 && n != -EAGAIN)
-				return n;
-			break;
-		}
-		done += (size_t)n;
-	}
-	return shk_object_leave(&queue->object, (int64_t)done);
+	if (shk_unlikely(!shk_object_is_ready_to_write(&queue->object) || !queue->straight ||
+			 shk_queue_redo_pending(queue) || !shk_claim_next_head(queue, &claim)))
+		return dequeue_anyhow(queue, ret_element);
+	shk_copy_straight(ret_element, (const uint8_t *)claim.slot + queue->payload_offset,
+			  queue->element_size);
+	free_slot(queue, &claim);
+	if (shk_queue_space_is_awaited(queue) || shk_object_is_lost(&queue->object))
+		return wake_producers(queue);
+	return 0;
 }

@@ -86,6 +86,7 @@ struct shmkit_queue {
 	uint32_t stride;                    /* bytes from slot to slot */
 	uint32_t payload_offset;            /* bytes from a slot's word to its element */
 	uint32_t element_size;
+	uint32_t straight;                  /* shk_is_straight(element_size) */
 	shk_u64 *held;                      /* per slot: the complement of the token last taken through */
 	                                    /* this handle; 0 none */
 	/* the last index words that this handle has finished: no need to look whether they are */
@@ -208,17 +209,6 @@ static inline unsigned shk_next_attempt(unsigned attempts)
 /* ---- between the queue's files ---- */
 
 /*
- * Claims up to count positions at the tail. 1..count, and *ret_position, *ret_index (what tail was
- * set to); -EAGAIN full, -ESHUTDOWN, -EBADMSG.
- */
-int64_t shk_queue_claim_tail(struct shmkit_queue *queue, size_t count, uint64_t *ret_position,
-			     uint64_t *ret_index);
-
-/* The same at the head. */
-int64_t shk_queue_claim_head(struct shmkit_queue *queue, size_t count, uint64_t *ret_position,
-			     uint64_t *ret_index);
-
-/*
  * An element that is to be delivered again: 1, its slot is TAKEN(me) with the word *ret_word; 0
  * there is none.
  */
@@ -232,17 +222,27 @@ static inline bool shk_queue_redo_pending(const struct shmkit_queue *queue)
 	return shk_unlikely(done < shk_load_relaxed(&queue->shm->redo_set));
 }
 
+/* One such, copied out and gone. 0 or -EAGAIN. */
+int64_t shk_queue_redeliver(struct shmkit_queue *queue, void *ret_element) SHK_COLD;
+
 /* Records the newest claim of an index word in its first slot, unless it is finished. */
 void shk_queue_record_tail(struct shmkit_queue *queue, uint64_t index);
 void shk_queue_record_head(struct shmkit_queue *queue, uint64_t index);
 
-/* After slots were freed. */
+/* After slots were freed: does somebody wait for that? */
+static inline bool shk_queue_space_is_awaited(struct shmkit_queue *queue)
+{
+	/* closing relaxed: a hint; consumers look again when their slice ends */
+	return shk_event_is_awaited(&queue->shm->space_event) ||
+	       shk_unlikely(shk_load_relaxed(&queue->shm->closing));
+}
+
 static inline void shk_queue_signal_space(struct shmkit_queue *queue)
 {
+	if (!shk_queue_space_is_awaited(queue))
+		return;
 	shk_event_signal(&queue->shm->space_event);
-	/* relaxed: a hint; consumers look again when their slice ends */
-	if (shk_unlikely(shk_load_relaxed(&queue->shm->closing)))
-		shk_event_signal(&queue->shm->ready_event);
+	shk_event_signal(&queue->shm->ready_event);
 }
 
 void shk_queue_repair(struct shk_object *object, const struct shk_dead *dead);

@@ -7,7 +7,7 @@
  * Each of commit, cancel, ack and nack is one CAS of exactly the word that reserve or lease
  * stored: a second one finds another word.
  */
-#include "queue.h"
+#include "queue_claim.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -74,26 +74,26 @@ static unsigned visible_deliveries(unsigned attempts)
 
 static int64_t reserve(struct shmkit_queue *queue, struct shmkit_slot *ret_slot)
 {
-	uint64_t position, index;
-	int64_t claimed = shk_queue_claim_tail(queue, 1, &position, &index);
+	struct shk_claim claim;
+	int64_t claimed = shk_claim_tail(queue, 1, &claim);
 
 	if (claimed < 0)
 		return claimed;
 	/* reserve:W release. Recorded at once: a reservation may last, peers must not. */
-	shk_store_release(shk_slot(queue, position),
-			  shk_slot_word(shk_turn(queue, position), 1, SHK_CLAIM,
-					queue->object.segment->member_id));
+	shk_store_release(claim.slot, claim.word | 1u << 13 | SHK_CLAIM << 10 |
+				      queue->object.segment->member_id);
 	/* Dies here: CLAIM(dead). Repair: TOMB. */
 	SHK_POINT("queue.reserve.recorded");
-	shk_store_relaxed(&queue->finished_tail, index);
-	fill_slot(queue, position, 0, 0, ret_slot);
+	shk_store_relaxed(&queue->finished_tail, claim.index);
+	fill_slot(queue, claim.position, 0, 0, ret_slot);
 	return 0;
 }
 
 static int64_t lease(struct shmkit_queue *queue, struct shmkit_slot *ret_slot)
 {
 	unsigned owner = queue->object.segment->member_id;
-	uint64_t position, index, word;
+	uint64_t position, word;
+	struct shk_claim claim;
 	int64_t claimed;
 
 	do {
@@ -103,17 +103,16 @@ static int64_t lease(struct shmkit_queue *queue, struct shmkit_slot *ret_slot)
 			fill_slot(queue, position, attempts, visible_deliveries(attempts), ret_slot);
 			return 0;
 		}
-		claimed = shk_queue_claim_head(queue, 1, &position, &index);
+		claimed = shk_claim_head(queue, 1, &claim);
 	} while (claimed == 0);
 	if (claimed < 0)
 		return claimed;
 	/* lease:W release. The attempt in it makes the word one of a kind. */
-	shk_store_release(shk_slot(queue, position),
-			  shk_slot_word(shk_turn(queue, position), SHK_LEASE | 1, SHK_TAKEN, owner));
+	shk_store_release(claim.slot, claim.word | (SHK_LEASE | 1u) << 13 | SHK_TAKEN << 10 | owner);
 	/* Dies here: TAKEN(dead). Repair: REDO. */
 	SHK_POINT("queue.lease.recorded");
-	shk_store_relaxed(&queue->finished_head, index);
-	fill_slot(queue, position, 1, 1, ret_slot);
+	shk_store_relaxed(&queue->finished_head, claim.index);
+	fill_slot(queue, claim.position, 1, 1, ret_slot);
 	return 0;
 }
 

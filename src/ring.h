@@ -91,6 +91,9 @@ struct shmkit_ring {
 	uint64_t mask;                      /* capacity - 1 where that is a power of two, else 0 */
 	uint32_t stride;                    /* bytes from element to element */
 	uint32_t element_size;
+	uint32_t straight;                  /* copies are moves in line, slots are masked */
+	uint64_t producer_held;             /* what a role has beside our id when it is ours to use; with */
+	uint64_t consumer_held;             /* several of that sort, what no role ever has */
 	uint32_t references;                /* the user's handle and its readers */
 	uint32_t has_producer_role;         /* taken through this handle */
 	uint32_t has_consumer_role;
@@ -129,10 +132,25 @@ int shk_ring_look(const struct shmkit_ring *ring, struct shk_ring_view *ret_view
 void shk_ring_copy_out(const struct shmkit_ring *ring, uint64_t position, uint64_t count,
 		       void *ret_elements);
 
+/* -ESHUTDOWN, with last error; finishes what one who died in a shutdown has begun. */
+int shk_ring_shut_down(struct shmkit_ring *ring) SHK_COLD;
+
+/* Takes a single producer's (consumer's) role, from the dead too. 0 or -EBUSY. */
+int shk_ring_take_role(struct shmkit_ring *ring, shk_u64 *role, uint32_t *ret_has, const char *who,
+		       const char *flag) SHK_COLD;
+
 /* Does that role's word name this member? */
 static inline bool shk_ring_is_mine(const struct shmkit_ring *ring, uint64_t role)
 {
 	return shk_lock_is_held(role) && shk_lock_owner(role) == ring->object.segment->member_id;
+}
+
+/* Is that role ours, and ours alone? For calls in a straight line. */
+static inline bool shk_ring_has_role(const struct shmkit_ring *ring, const shk_u64 *role, uint64_t held)
+{
+	/* relaxed: if it is ours we put it there */
+	return (shk_load_relaxed(role) & (SHK_LOCK_HELD | SHK_OWNER_MASK)) ==
+	       (held | ring->object.segment->member_id);
 }
 
 /* The end of the stream, for one who has come to position? */

@@ -4,6 +4,7 @@
  */
 #include "ring.h"
 
+#include "copy.h"
 #include "member.h"
 #include "sys.h"
 
@@ -47,6 +48,9 @@ static void bind(struct shmkit_ring *ring, const struct shk_object *object)
 	ring->mask = shape->capacity & (shape->capacity - 1) ? 0 : shape->capacity - 1;
 	ring->stride = (uint32_t)align_up(shape->element_size, shape->alignment);
 	ring->element_size = shape->element_size;
+	ring->straight = ring->mask && shk_is_straight(shape->element_size);
+	ring->producer_held = shape->flags & SHMKIT_RING_MULTI_PRODUCER ? UINT64_MAX : SHK_LOCK_HELD;
+	ring->consumer_held = shape->flags & SHMKIT_RING_MULTI_CONSUMER ? UINT64_MAX : SHK_LOCK_HELD;
 }
 
 static int open_ring(struct shk_object *object)

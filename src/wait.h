@@ -65,15 +65,20 @@ int64_t shk_wait_until(struct shmkit_segment *segment, uint32_t *event, int64_t 
 
 void shk_event_wake(uint32_t *event);
 
-/* After a commit by a plain store. */
-static inline void shk_event_signal(uint32_t *event)
+/* After a commit by a plain store: does somebody wait for it? */
+static inline bool shk_event_is_awaited(uint32_t *event)
 {
 	if (shk_unlikely(shk_process->fences))
 		shk_fence_seq_cst();
 	else
 		__asm__ __volatile__("" ::: "memory");
 	/* relaxed: only the bit matters; the barrier above or the waiter's orders it behind the commit */
-	if (shk_unlikely(shk_load_relaxed(event) & 1))
+	return shk_unlikely(shk_load_relaxed(event) & 1);
+}
+
+static inline void shk_event_signal(uint32_t *event)
+{
+	if (shk_event_is_awaited(event))
 		shk_event_wake(event);
 }
 

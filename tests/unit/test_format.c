@@ -73,8 +73,8 @@ static void test_layout_every_field_is_where_the_document_says(void **state)
 		{ "ring dropped_base", offsetof(struct shk_ring_shm, dropped_base), 16 },
 		{ "ring producer_role", offsetof(struct shk_ring_shm, producer_role), 128 },
 		{ "ring write_next", offsetof(struct shk_ring_shm, write_next), 136 },
-		{ "ring write_index", offsetof(struct shk_ring_shm, write_index), 144 },
-		{ "ring pushing", offsetof(struct shk_ring_shm, pushing), 152 },
+		{ "ring write_index", offsetof(struct shk_ring_shm, write_index), 192 },
+		{ "ring pushing", offsetof(struct shk_ring_shm, pushing), 144 },
 		{ "ring consumer_role", offsetof(struct shk_ring_shm, consumer_role), 256 },
 		{ "ring read_word", offsetof(struct shk_ring_shm, read_word), 264 },
 	};
