@@ -169,7 +169,8 @@ static int64_t tail_is_blocked(struct shmkit_queue *queue, uint64_t position)
 		return 0;                   /* free since */
 	if (ahead >= 0)
 		return 1;                   /* the tail has moved since, or it cannot be */
-	if (help_head(queue))
+	/* a full queue's head lies in the same slot: no need to pull its line away from consumers */
+	if (shk_slot_phase(word) == SHK_TOMB && help_head(queue))
 		return 0;
 	if (shk_look(queue->object.segment))
 		return 0;
@@ -194,10 +195,17 @@ int64_t shk_queue_tail_refuses(struct shmkit_queue *queue, uint64_t index, unsig
 /* Nothing at the head: is it the end? */
 static SHK_COLD int64_t nothing_ready(struct shmkit_queue *queue, uint64_t head)
 {
-	uint64_t tail = shk_load_acquire(&queue->shm->tail);
+	uint64_t tail;
 
 	if (shk_look(queue->object.segment))
 		return 0;
+	/*
+	 * relaxed: set before the closed bit, and never cleared; who comes after the shutdown sees it.
+	 * Without it the producers' line is left alone.
+	 */
+	if (shk_likely(!shk_load_relaxed(&queue->shm->closing)))
+		return shk_fail_fixed(-EAGAIN, "the queue is empty");
+	tail = shk_load_acquire(&queue->shm->tail);
 	if (!(tail & SHK_INDEX_CLOSED) || shk_index_position(queue, tail) != head)
 		return shk_fail_fixed(-EAGAIN, "the queue is empty");
 	/* Not while something is leased or being taken: it may come back. */

@@ -62,16 +62,17 @@ static inline size_t shk_count_slots(const struct shmkit_queue *queue, uint64_t 
 static inline bool shk_claim_next_tail(struct shmkit_queue *queue, struct shk_claim *ret_claim)
 {
 	struct shk_queue_shm *shm = queue->shm;
-	/* acquire and the rest: as in shk_claim_tail(); a finished index word is not a closed one */
-	uint64_t index = shk_load_acquire(&shm->tail);
+	/* relaxed: used when it is the word that was stored through this handle, which is not a closed one */
+	uint64_t index = shk_load_relaxed(&shm->tail);
 	uint64_t position = shk_index_position(queue, index);
 	shk_u64 *slot = shk_slot(queue, position);
 	uint64_t word = shk_free_word(queue, position), next;
 
 	if (shk_unlikely(index != shk_load_relaxed(&queue->finished_tail)) ||
-	    shk_unlikely(shk_load_acquire(slot) != word))
+	    shk_unlikely(shk_load_acquire(slot) != word))   /* acquire: claim:A, as below */
 		return false;
 	next = shk_index_word(shk_step(queue, position, 1), 1, queue->object.segment->member_id);
+	/* release: claim:C, as below */
 	if (shk_unlikely(!shk_cas_release(&shm->tail, index, next)))
 		return false;
 	SHK_POINT("queue.tail.claimed");
@@ -82,16 +83,17 @@ static inline bool shk_claim_next_tail(struct shmkit_queue *queue, struct shk_cl
 static inline bool shk_claim_next_head(struct shmkit_queue *queue, struct shk_claim *ret_claim)
 {
 	struct shk_queue_shm *shm = queue->shm;
-	/* acquire and the rest: as in shk_claim_head() */
-	uint64_t index = shk_load_acquire(&shm->head);
+	/* relaxed: as in shk_claim_next_tail() */
+	uint64_t index = shk_load_relaxed(&shm->head);
 	uint64_t position = shk_index_position(queue, index);
 	shk_u64 *slot = shk_slot(queue, position);
 	uint64_t word = shk_free_word(queue, position), next;
 
 	if (shk_unlikely(index != shk_load_relaxed(&queue->finished_head)) ||
-	    shk_unlikely(shk_load_acquire(slot) != (word | SHK_READY << 10)))
+	    shk_unlikely(shk_load_acquire(slot) != (word | SHK_READY << 10)))   /* acquire: claim:A, as below */
 		return false;
 	next = shk_index_word(shk_step(queue, position, 1), 1, queue->object.segment->member_id);
+	/* release: claim:C, as below */
 	if (shk_unlikely(!shk_cas_release(&shm->head, index, next)))
 		return false;
 	SHK_POINT("queue.head.claimed");
