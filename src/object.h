@@ -96,12 +96,18 @@ bool shk_object_repair(const struct shk_dead *dead, uint32_t entry);
 
 int shk_object_refresh(struct shk_object *object);
 
-static inline int shk_object_enter(const struct shk_object *object)
+/* Does the handle mean what it meant? If not, shk_object_enter() may yet put that right. */
+static inline bool shk_object_is_fresh(const struct shk_object *object)
 {
 	/* acquire: see shk_segment_enter(); and what a remover did before comes before. */
-	if (shk_likely(__atomic_load_n(&object->segment->epoch, __ATOMIC_ACQUIRE) ==
-			       __atomic_load_n(&shk_process->epoch, __ATOMIC_RELAXED) &&
-		       shk_load_acquire(object->entry_word) == object->live_word))
+	return __atomic_load_n(&object->segment->epoch, __ATOMIC_ACQUIRE) ==
+		       __atomic_load_n(&shk_process->epoch, __ATOMIC_RELAXED) &&
+	       shk_load_acquire(object->entry_word) == object->live_word;
+}
+
+static inline int shk_object_enter(const struct shk_object *object)
+{
+	if (shk_likely(shk_object_is_fresh(object)))
 		return 0;
 	return shk_object_refresh((struct shk_object *)(uintptr_t)object);
 }
@@ -115,12 +121,23 @@ static inline int shk_object_enter_write(const struct shk_object *object)
 	return shk_object_enter(object);
 }
 
+/* Will shk_object_enter_write() say 0 at once? */
+static inline bool shk_object_is_writable(const struct shk_object *object)
+{
+	return !object->segment->read_only && shk_object_is_fresh(object);
+}
+
 /* The end of a call that touched elements: bytes lost to a truncation make it -EBADMSG. */
 int64_t shk_object_lost(const struct shk_object *object);
 
+static inline bool shk_object_is_lost(const struct shk_object *object)
+{
+	return __atomic_load_n(&object->segment->damaged, __ATOMIC_RELAXED);
+}
+
 static inline int64_t shk_object_leave(const struct shk_object *object, int64_t result)
 {
-	if (shk_unlikely(__atomic_load_n(&object->segment->damaged, __ATOMIC_RELAXED)))
+	if (shk_unlikely(shk_object_is_lost(object)))
 		return shk_object_lost(object);
 	return result;
 }
