@@ -58,6 +58,15 @@ static inline void shk_copy(void *to, const void *from, size_t size)
 		memcpy(to, from, size);
 }
 
+#if defined(SHK_POINTS) || defined(SHK_WATCHED_RACES)
+static inline bool shk_zero_racing_short(void *to, size_t size)
+{
+	(void)to;
+	(void)size;
+	return false;
+}
+#endif
+
 #if defined(SHK_POINTS)
 /* A test build orders them like relaxed accesses. */
 void shk_copy_racing(void *to, const void *from, size_t size);
@@ -95,6 +104,32 @@ static inline void shk_copy_racing(void *to, const void *from, size_t size)
 static inline void shk_zero_racing(void *to, size_t size)
 {
 	memset(to, 0, size);
+}
+
+/* The same for common sizes, without a call. False: it is another, and nothing was done. */
+static inline bool shk_zero_racing_short(void *to, size_t size)
+{
+	switch (size) {
+	case 8:
+		memset(to, 0, 8);
+		break;
+	case 16:
+		memset(to, 0, 16);
+		break;
+	case 32:
+		memset(to, 0, 32);
+		break;
+	case 64:
+		memset(to, 0, 64);
+		break;
+	case 128:
+		memset(to, 0, 64);
+		memset((uint8_t *)to + 64, 0, 64);
+		break;
+	default:
+		return false;
+	}
+	return true;
 }
 #endif
 

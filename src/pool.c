@@ -86,7 +86,6 @@ static int open_pool(struct shk_object *object)
 	struct shmkit_pool *pool = (struct shmkit_pool *)object;
 
 	shk_pool_bind(pool, object);
-	pool->released = UINT32_MAX;
 	pool->cursor_member = SHK_NO_MEMBER;
 	return 0;
 }
@@ -155,39 +154,111 @@ int shk_pool_null(const char *function)
 
 /* ---- acquire ---- */
 
+/*
+ * relaxed, plain: private to the process. Threads that push and pop at once may lose a slot or
+ * remember it twice; the count stays in its bounds, and what is written there is a slot of the pool.
+ */
+static inline void remember(struct shmkit_pool *pool, uint64_t slot)
+{
+	uint32_t count = __atomic_load_n(&pool->released_count, __ATOMIC_RELAXED);
+
+	/* full: the newest is the best to have */
+	if (shk_unlikely(count == SHK_POOL_REMEMBERED))
+		count--;
+	__atomic_store_n(&pool->released[count], (uint32_t)slot, __ATOMIC_RELAXED);
+	__atomic_store_n(&pool->released_count, count + 1, __ATOMIC_RELAXED);
+}
+
+/* relaxed, plain: as in remember() */
+static inline uint64_t recall(struct shmkit_pool *pool)
+{
+	uint32_t count = __atomic_load_n(&pool->released_count, __ATOMIC_RELAXED);
+
+	if (shk_unlikely(count == 0))
+		return SHK_POOL_NONE;
+	__atomic_store_n(&pool->released_count, count - 1, __ATOMIC_RELAXED);
+	return __atomic_load_n(&pool->released[count - 1], __ATOMIC_RELAXED);
+}
+
+/* Is what the handle remembers this process's own, and not that of the one it was forked from? */
+static inline bool is_own(const struct shmkit_pool *pool)
+{
+	/* relaxed, plain: private to the process; any value will do */
+	return __atomic_load_n(&pool->cursor_member, __ATOMIC_RELAXED) ==
+	       pool->object.segment->member_id;
+}
+
+/* Members begin far from one another; what a parent remembers is its to take. */
+static SHK_COLD void begin_elsewhere(struct shmkit_pool *pool)
+{
+	uint32_t member = pool->object.segment->member_id;
+	uint32_t spread = member * UINT32_C(2654435769);
+	uint32_t start = (uint32_t)(spread * pool->bits[0] >> 32);
+
+	/* relaxed, plain: as in is_own() */
+	__atomic_store_n(&pool->released_count, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&pool->cursor, start, __ATOMIC_RELAXED);
+	__atomic_store_n(&pool->cursor_member, member, __ATOMIC_RELAXED);
+}
+
+/* FREE at a generation at which nobody frees a slot: poked, or damaged. */
+static SHK_COLD uint64_t retire(struct shmkit_pool *pool, uint64_t slot, uint64_t word)
+{
+	shk_cas_release(&pool->words[slot], word, shk_pool_freed_word(word));
+	SHK_POINT("pool.acquire.retired");
+	return 0;
+}
+
 /* FREE -> ACQUIRING(me): the word that is there now, or 0 when the slot is not to be had. */
-static uint64_t take(struct shmkit_pool *pool, uint64_t slot)
+static inline uint64_t take(struct shmkit_pool *pool, uint64_t slot)
 {
 	/* acquire: see pool.c, take:C */
 	uint64_t word = shk_load_acquire(&pool->words[slot]), taken;
 
-	if (shk_pool_state(word) != SHK_SLOT_FREE)
+	if (shk_unlikely(shk_pool_state(word) != SHK_SLOT_FREE))
 		return 0;
-	if (shk_unlikely(shk_pool_generation(word) == SHK_POOL_MAX_GENERATION)) {
-		/* nobody frees a slot at this generation: poked, or damaged */
-		shk_cas_release(&pool->words[slot], word, shk_pool_freed_word(word));
-		SHK_POINT("pool.acquire.retired");
-		return 0;
-	}
+	if (shk_unlikely(shk_pool_is_last(word)))
+		return retire(pool, slot, word);
 	taken = shk_pool_own_word(pool, shk_pool_generation(word) + 1, SHK_SLOT_ACQUIRING);
 	/* take:C acq_rel. Pairs with free:C: what the last holder did comes before what we do. */
-	if (!shk_cas_acq_rel(&pool->words[slot], word, taken))
+	if (shk_unlikely(!shk_cas_acq_rel(&pool->words[slot], word, taken)))
 		return 0;
 	/* Dies here: ACQUIRING(dead), no object. Repair: FREE. */
 	SHK_POINT("pool.acquire.taken");
 	return taken;
 }
 
-/* The slot released last. Its bits stay clear meanwhile, if they are: who searches sets them. */
-static uint64_t take_released(struct shmkit_pool *pool, uint64_t *ret_word)
+/* ACQUIRING(me), as seen in word, and zeroed -> USED: a new object. */
+static inline int commit(struct shmkit_pool *pool, uint64_t slot, uint64_t word,
+			 uint64_t *ret_handle)
 {
-	/* relaxed: private to the process; take() decides */
-	uint64_t slot = shk_load_relaxed(&pool->released);
+	/* acquire:P release. Pairs with find:A of who is given the handle. Commits. */
+	shk_store_release(&pool->words[slot], shk_pool_committed_word(word));
+	/* Dies here: an object of a dead owner, whose handle nobody knows: reclaimed. */
+	SHK_POINT("pool.acquire.used");
+	if (shk_unlikely(shk_object_is_lost(&pool->object)))
+		return (int)shk_object_lost(&pool->object);
+	*ret_handle = shk_pool_handle(word, slot);
+	return 0;
+}
 
-	if (slot >= pool->bits[0])
-		return SHK_POOL_NONE;
-	*ret_word = take(pool, slot);
-	return *ret_word ? slot : SHK_POOL_NONE;
+static SHK_NOINLINE int make_any(struct shmkit_pool *pool, uint64_t slot, uint64_t word,
+				 uint64_t *ret_handle)
+{
+	/* racing: as in make() */
+	shk_zero_racing(shk_pool_element(pool, slot), pool->element_size);
+	return commit(pool, slot, word, ret_handle);
+}
+
+/* ACQUIRING(me), as seen in word -> USED. Nothing is called but at the end: no registers saved. */
+static inline int make(struct shmkit_pool *pool, uint64_t slot, uint64_t word, uint64_t *ret_handle)
+{
+	/* acquire:F release. ACQUIRING before the first zero: pairs with the fence in read. */
+	shk_fence_release();
+	/* racing: who still reads the last object there finds out by its word */
+	if (!shk_zero_racing_short(shk_pool_element(pool, slot), pool->element_size))
+		return make_any(pool, slot, word, ret_handle);
+	return commit(pool, slot, word, ret_handle);
 }
 
 /* From slot first on to before last, as the hints say. */
@@ -205,30 +276,17 @@ static uint64_t take_between(struct shmkit_pool *pool, uint64_t first, uint64_t 
 	return SHK_POOL_NONE;
 }
 
-/* Members begin far from one another, and go on where they were. */
-static uint64_t search_start(struct shmkit_pool *pool)
-{
-	uint32_t member = pool->object.segment->member_id;
-
-	/* relaxed here and below: private to the process; any value will do */
-	if (shk_unlikely(shk_load_relaxed(&pool->cursor_member) != member)) {
-		uint32_t spread = member * UINT32_C(2654435769);
-
-		shk_store_relaxed(&pool->cursor, (uint32_t)(spread * pool->bits[0] >> 32));
-		shk_store_relaxed(&pool->cursor_member, member);
-	}
-	return shk_load_relaxed(&pool->cursor) % pool->bits[0];
-}
-
+/* Goes on where the last one ended. */
 static uint64_t search(struct shmkit_pool *pool, uint64_t *ret_word)
 {
-	uint64_t start = search_start(pool);
+	/* relaxed, plain: private to the process; below the capacity, as all that is written there */
+	uint64_t start = __atomic_load_n(&pool->cursor, __ATOMIC_RELAXED);
 	uint64_t slot = take_between(pool, start, pool->bits[0], ret_word);
 
 	if (slot == SHK_POOL_NONE)
 		slot = take_between(pool, 0, start, ret_word);
 	if (slot != SHK_POOL_NONE)
-		shk_store_relaxed(&pool->cursor, (uint32_t)slot);
+		__atomic_store_n(&pool->cursor, (uint32_t)slot, __ATOMIC_RELAXED);
 	return slot;
 }
 
@@ -247,44 +305,44 @@ static SHK_COLD uint64_t search_all(struct shmkit_pool *pool, uint64_t *ret_word
 	return SHK_POOL_NONE;
 }
 
-static int acquire(struct shmkit_pool *pool, uint64_t *ret_handle)
+/* All that is not the common case: a first call, a remembered slot that is taken, none remembered. */
+static SHK_NOINLINE int acquire_any(struct shmkit_pool *pool, uint64_t *ret_handle)
 {
-	uint64_t word = 0;
-	uint64_t slot = take_released(pool, &word);
+	uint64_t slot, word = 0;
+	int result = shk_object_enter_write(&pool->object);
 
+	if (shk_unlikely(result))
+		return result;
+	if (shk_unlikely(!is_own(pool)))
+		begin_elsewhere(pool);
+	/* comes to an end: only a release by another thread adds one */
+	while ((slot = recall(pool)) != SHK_POOL_NONE && !(word = take(pool, slot)))
+		;
 	if (slot == SHK_POOL_NONE)
 		slot = search(pool, &word);
 	if (shk_unlikely(slot == SHK_POOL_NONE))
 		slot = search_all(pool, &word);
 	if (shk_unlikely(slot == SHK_POOL_NONE))
-		return shk_fail_fixed(-EAGAIN, "the pool is full");
-	/* acquire:F release. ACQUIRING before the first zero: pairs with the fence in read. */
-	shk_fence_release();
-	/* racing: who still reads the last object there finds out by its word */
-	shk_zero_racing(shk_pool_element(pool, slot), pool->element_size);
-	/* acquire:P release. Pairs with find:A of who is given the handle. Commits. */
-	shk_store_release(&pool->words[slot],
-			  shk_pool_own_word(pool, shk_pool_generation(word), SHK_SLOT_USED));
-	/* Dies here: an object of a dead owner, whose handle nobody knows: reclaimed. */
-	SHK_POINT("pool.acquire.used");
-	*ret_handle = shk_pool_handle(word, slot);
-	return 0;
+		return (int)shk_object_leave(&pool->object,
+					     shk_fail_fixed(-EAGAIN, "the pool is full"));
+	return make(pool, slot, word, ret_handle);
 }
 
 int shmkit_pool_acquire(struct shmkit_pool *pool, uint64_t *ret_handle)
 {
-	uint64_t handle = SHMKIT_POOL_INVALID;
-	int result;
+	uint64_t slot, word;
 
 	if (shk_unlikely(!pool || !ret_handle))
 		return shk_pool_null("shmkit_pool_acquire");
-	result = shk_object_enter_write(&pool->object);
-	if (shk_unlikely(result))
-		return result;
-	result = (int)shk_object_leave(&pool->object, acquire(pool, &handle));
-	if (shk_likely(result == 0))
-		*ret_handle = handle;
-	return result;
+	if (shk_unlikely(!shk_object_is_ready_to_write(&pool->object) || !is_own(pool)))
+		return acquire_any(pool, ret_handle);
+	slot = recall(pool);
+	if (shk_unlikely(slot == SHK_POOL_NONE))
+		return acquire_any(pool, ret_handle);
+	word = take(pool, slot);
+	if (shk_unlikely(!word))
+		return acquire_any(pool, ret_handle);
+	return make(pool, slot, word, ret_handle);
 }
 
 /* ---- release ---- */
@@ -295,28 +353,12 @@ int shk_pool_stale(void)
 				       "named one of this pool; forget the handle");
 }
 
-bool shk_pool_free_slot(struct shmkit_pool *pool, uint64_t slot, uint64_t word)
-{
-	uint64_t freed = shk_pool_freed_word(word);
-
-	/* free:C seq_cst. Before the bits are read; pairs with hint:R, and with take:C. Commits. */
-	if (!shk_cas_seq_cst(&pool->words[slot], word, freed))
-		return false;
-	/* Dies here: FREE and hidden by its hints. Repair: rescan_set. */
-	SHK_POINT("pool.release.free");
-	if (shk_likely(shk_pool_state(freed) == SHK_SLOT_FREE))
-		shk_pool_hint_free(pool, slot);
-	return true;
-}
-
-int shmkit_pool_release(struct shmkit_pool *pool, uint64_t handle)
+/* All that is not the common case: a first call, an object that was adopted meanwhile. */
+static SHK_NOINLINE int release_any(struct shmkit_pool *pool, uint64_t handle)
 {
 	uint64_t word;
-	int result;
+	int result = shk_object_enter_write(&pool->object);
 
-	if (shk_unlikely(!pool))
-		return shk_pool_null("shmkit_pool_release");
-	result = shk_object_enter_write(&pool->object);
 	if (shk_unlikely(result))
 		return result;
 	do {
@@ -324,7 +366,24 @@ int shmkit_pool_release(struct shmkit_pool *pool, uint64_t handle)
 			return -ESTALE;
 		/* again when it was adopted meanwhile */
 	} while (shk_unlikely(!shk_pool_free_slot(pool, shk_pool_slot(handle), word)));
-	/* relaxed: private to the process */
-	shk_store_relaxed(&pool->released, (uint32_t)shk_pool_slot(handle));
+	remember(pool, shk_pool_slot(handle));
+	return 0;
+}
+
+int shmkit_pool_release(struct shmkit_pool *pool, uint64_t handle)
+{
+	uint64_t word;
+
+	if (shk_unlikely(!pool))
+		return shk_pool_null("shmkit_pool_release");
+	if (shk_unlikely(!shk_object_is_ready_to_write(&pool->object)))
+		return release_any(pool, handle);
+	if (shk_unlikely(!shk_pool_find(pool, handle, &word)))
+		return -ESTALE;
+	if (shk_unlikely(!shk_pool_free_word(pool, shk_pool_slot(handle), word)))
+		return release_any(pool, handle);
+	/* before its bits are right: a thread that takes it may leave them as they are */
+	remember(pool, shk_pool_slot(handle));
+	shk_pool_hint_freed(pool, shk_pool_slot(handle), word);
 	return 0;
 }

@@ -36,7 +36,13 @@
  * Why 3 holds: who makes a slot FREE then reads the bits above it and clears those that are set.
  * Who sets a bit then reads what it is about, and clears it, and the bits above, when it no longer
  * holds. All of it is seq_cst, so that one of the two sees the other. He who took the slot himself
- * sets its bit before he commits, when nobody else can free it, and needs no second look.
+ * sets its bit before he commits, when nobody else can free it, and needs no second look; or he
+ * leaves it clear.
+ *
+ * A handle remembers the slots released last through it, and acquire takes those first, without a
+ * look at the bits: they were cleared by the release and stay clear while the slot comes and goes,
+ * unless a search of another meets it USED and sets them. It is no claim: a remembered slot is FREE
+ * and shown by its bits to everyone, and the CAS on its word decides who has it.
  *
  * ABA bound: a CAS on a word can be fooled by nothing short of the 2^36 generations of a slot, and
  * these do not wrap: it is RETIRED. Whether an owner is alive is asked by the low 16 bits of its
@@ -86,6 +92,7 @@ enum {
 #define SHK_POOL_SCAN_ALWAYS 1024u          /* slots */
 #define SHK_POOL_SCAN_NS INT64_C(20000000)
 #define SHK_POOL_NONE UINT64_MAX            /* no slot */
+#define SHK_POOL_REMEMBERED 32u             /* slots; the most that one acquire looks at in vain */
 
 struct shmkit_pool {
 	struct shk_object object;
@@ -98,10 +105,11 @@ struct shmkit_pool {
 	uint32_t element_size;
 	/* where to look first: private to the process, racy among its threads, and never wrong */
 	uint8_t pad[64];
-	uint32_t released;                  /* the slot released last through this handle */
 	uint32_t cursor;                    /* the slot where the last search ended */
-	uint32_t cursor_member;             /* whose it is: a forked child begins elsewhere */
+	uint32_t cursor_member;             /* whose all this is: a forked child begins elsewhere */
 	shk_u64 next_scan_ns;
+	uint32_t released_count;
+	uint32_t released[SHK_POOL_REMEMBERED]; /* slots released last through this handle */
 };
 
 /* ---- words ---- */
@@ -133,13 +141,20 @@ static inline unsigned shk_pool_owner(uint64_t word)
 	return (unsigned)(word & SHK_OWNER_MASK);
 }
 
+/* Is its generation the last one? */
+static inline bool shk_pool_is_last(uint64_t word)
+{
+	return word >= SHK_POOL_MAX_GENERATION << SHK_POOL_INDEX_BITS;
+}
+
 /* What a word becomes when its slot is freed. */
 static inline uint64_t shk_pool_freed_word(uint64_t word)
 {
 	uint64_t generation = shk_pool_generation(word);
-	bool last = generation == SHK_POOL_MAX_GENERATION;
 
-	return shk_pool_word(generation, last ? SHK_SLOT_RETIRED : SHK_SLOT_FREE, 0, 0);
+	if (shk_unlikely(shk_pool_is_last(word)))
+		return shk_pool_word(generation, SHK_SLOT_RETIRED, 0, 0);
+	return shk_pool_word(generation, SHK_SLOT_FREE, 0, 0);
 }
 
 /* The same object with the caller as its owner, or what is becoming one. */
@@ -149,6 +164,12 @@ static inline uint64_t shk_pool_own_word(const struct shmkit_pool *pool, uint64_
 	const struct shmkit_segment *segment = pool->object.segment;
 
 	return shk_pool_word(generation, state, segment->incarnation, segment->member_id);
+}
+
+/* ACQUIRING -> USED, of the same owner. */
+static inline uint64_t shk_pool_committed_word(uint64_t word)
+{
+	return word + ((uint64_t)(SHK_SLOT_USED - SHK_SLOT_ACQUIRING) << 26);
 }
 
 /* ---- handles ---- */
@@ -166,8 +187,10 @@ static inline uint64_t shk_pool_slot(uint64_t handle)
 /* Does the word of its slot show the object that the handle names? */
 static inline bool shk_pool_is_live(uint64_t word, uint64_t handle)
 {
-	return shk_pool_state(word) == SHK_SLOT_USED &&
-	       shk_pool_generation(word) == shk_pool_generation(handle);
+	uint64_t live = shk_pool_word(shk_pool_generation(handle), SHK_SLOT_USED, 0, 0);
+
+	/* generation and state at once */
+	return (word ^ live) >> 26 == 0;
 }
 
 int shk_pool_stale(void) SHK_COLD;
@@ -201,9 +224,6 @@ static inline void *shk_pool_element(const struct shmkit_pool *pool, uint64_t sl
 
 void shk_pool_bind(struct shmkit_pool *pool, const struct shk_object *object);
 
-/* USED, as seen in word, -> FREE or RETIRED, hints put right. False: the word has changed. */
-bool shk_pool_free_slot(struct shmkit_pool *pool, uint64_t slot, uint64_t word);
-
 int shk_pool_null(const char *function);
 
 void shk_pool_repair(struct shk_object *object, const struct shk_dead *dead);
@@ -221,13 +241,58 @@ void shk_pool_hint_taken(struct shmkit_pool *pool, uint64_t slot);
 /* Sets the bits of a slot that was seen not to be FREE. */
 void shk_pool_hint_used(struct shmkit_pool *pool, uint64_t slot);
 
+/* Is bit index of a level set? */
+static inline bool shk_pool_hint_is_set(const struct shmkit_pool *pool, unsigned level,
+					uint64_t index)
+{
+	/* hint:L seq_cst. After the slot's FREE, or hint:C below; pairs with hint:S. */
+	return shk_load_seq_cst(&pool->levels[level][index / 64]) >> index % 64 & 1;
+}
+
 /* Clears the bits of a slot that was made FREE. */
 void shk_pool_hint_free(struct shmkit_pool *pool, uint64_t slot);
+
+/* After shk_pool_free_word(). Most often the bits are clear. */
+static inline void shk_pool_hint_freed(struct shmkit_pool *pool, uint64_t slot, uint64_t word)
+{
+	if (shk_likely(!shk_pool_hint_is_set(pool, 0, slot) &&
+		       !shk_pool_hint_is_set(pool, 1, slot / 64) &&
+		       !shk_pool_hint_is_set(pool, 2, slot / 64 / 64)))
+		return;
+	/* RETIRED: hidden for good */
+	if (!shk_pool_is_last(word))
+		shk_pool_hint_free(pool, slot);
+}
 
 /*
  * When hints may be missing, or have not been looked over for long: looks at every word and puts
  * them right. True when it found a FREE slot.
  */
 bool shk_pool_rescan(struct shmkit_pool *pool);
+
+/* ---- free ---- */
+
+/*
+ * USED, or ACQUIRING by the dead, as seen in word, -> FREE or RETIRED; the hints are then still to
+ * be put right. False: the word has changed.
+ */
+static inline bool shk_pool_free_word(struct shmkit_pool *pool, uint64_t slot, uint64_t word)
+{
+	/* free:C seq_cst. Before the bits are read; pairs with hint:R, and with take:C. Commits. */
+	if (shk_unlikely(!shk_cas_seq_cst(&pool->words[slot], word, shk_pool_freed_word(word))))
+		return false;
+	/* Dies here: FREE and hidden by its hints. Repair: rescan_set. */
+	SHK_POINT("pool.release.free");
+	return true;
+}
+
+/* The same, and the hints put right. */
+static inline bool shk_pool_free_slot(struct shmkit_pool *pool, uint64_t slot, uint64_t word)
+{
+	if (!shk_pool_free_word(pool, slot, word))
+		return false;
+	shk_pool_hint_freed(pool, slot, word);
+	return true;
+}
 
 #endif

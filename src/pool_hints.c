@@ -34,13 +34,10 @@ static void clear_upwards(struct shmkit_pool *pool, unsigned level, uint64_t ind
 	 * comes to the next.
 	 */
 	for (; level < SHK_POOL_LEVELS; level++, index /= 64) {
-		shk_u64 *word = &pool->levels[level][index / 64];
-
-		/* hint:L seq_cst. After the slot's FREE or hint:C below; pairs with hint:S. */
-		if (!(shk_load_seq_cst(word) & bit_of(index)))
+		if (!shk_pool_hint_is_set(pool, level, index))
 			continue;
 		/* hint:C seq_cst. Before hint:L of the level above; pairs with hint:R there. */
-		shk_and_seq_cst(word, ~bit_of(index));
+		shk_and_seq_cst(&pool->levels[level][index / 64], ~bit_of(index));
 		/* Dies here: clear, set above. Repair: rescan_set. */
 		SHK_POINT("pool.hint.cleared");
 	}

@@ -291,9 +291,10 @@ static void test_acquire_release_random_hints_complete(void **state)
 			while (count > want) {
 				uint64_t pick = test_random_below(count);
 
-				/* as another process would: not the slot to be looked at first */
 				release(pool, handles[pick]);
-				pool->released = UINT32_MAX;
+				/* as if another process had, which leaves no slot to be looked at first */
+				if (phase % 4 == 1)
+					pool->released_count = 0;
 				handles[pick] = handles[--count];
 			}
 			expect_hints_complete(pool);
@@ -325,7 +326,7 @@ static void test_acquire_million_slots_nearly_full_cheap(void **state)
 		/* others come and go all over the pool, and what they leave is found */
 		if (shmkit_pool_at(pool, slot, &handle) == 0) {
 			release(pool, handle);
-			pool->released = UINT32_MAX;
+			pool->released_count = 0;
 			acquire(pool);
 		}
 	}
@@ -357,9 +358,140 @@ static void test_acquire_lying_hints_found_out(void **state)
 		handle = acquire(pool);
 		expect_full(pool);
 		release(pool, handle);
-		pool->released = UINT32_MAX;
+		pool->released_count = 0;
 	}
 	assert_int_equal(shmkit_pool_size(pool), 199);
+	shmkit_pool_close(pool);
+}
+
+/* ---- remembered slots ---- */
+
+#define MANY (3u * SHK_POOL_REMEMBERED)
+
+static void acquire_many(struct shmkit_pool *pool, uint64_t *handles, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		handles[i] = acquire(pool);
+}
+
+static void release_many(struct shmkit_pool *pool, const uint64_t *handles, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		release(pool, handles[i]);
+}
+
+static void test_release_more_than_remembered_all_found_again(void **state)
+{
+	struct shmkit_pool *pool = make_pool(8, MANY);
+	uint64_t handles[MANY];
+
+	(void)state;
+	for (int round = 0; round < 3; round++) {
+		acquire_many(pool, handles, MANY);
+		expect_full(pool);
+		assert_int_equal(shmkit_pool_size(pool), MANY);
+		release_many(pool, handles, MANY);
+		assert_int_equal(pool->released_count, SHK_POOL_REMEMBERED);
+		expect_hints_complete(pool);
+	}
+	shmkit_pool_close(pool);
+}
+
+/* What makes a pair cheap: its slots come and go, and their bits stay clear. */
+static void test_acquire_remembered_slot_leaves_hints_alone(void **state)
+{
+	struct shmkit_pool *pool = make_pool(8, 64);
+	uint64_t handles[64], again[8];
+
+	(void)state;
+	acquire_many(pool, handles, 64);
+	release_many(pool, handles, 8);
+	for (int round = 0; round < 3; round++) {
+		assert_int_equal(__builtin_popcountll(pool->levels[0][0]), 56);
+		acquire_many(pool, again, 8);
+		for (unsigned i = 0; i < 8; i++)
+			assert_int_equal(shk_pool_slot(again[i]), shk_pool_slot(handles[7 - i]));
+		assert_int_equal(__builtin_popcountll(pool->levels[0][0]), 56);
+		expect_full(pool);
+		/* the search found them used, and has said so */
+		assert_int_equal(__builtin_popcountll(pool->levels[0][0]), 64);
+		for (unsigned i = 8; i-- > 0;)
+			release(pool, again[i]);
+	}
+	shmkit_pool_close(pool);
+}
+
+/* A remembered slot is free for everyone, and one that another took is passed over. */
+static void test_acquire_remembered_slot_taken_by_another_passed_over(void **state)
+{
+	struct shmkit_pool *pool = make_pool(8, MANY), *other = NULL;
+	uint64_t handles[MANY], handle;
+
+	(void)state;
+	assert_int_equal(shmkit_pool_open(segment, "p", 8, &other), 0);
+	acquire_many(pool, handles, MANY);
+	release_many(pool, handles, MANY);
+	acquire_many(other, handles, MANY);
+	expect_full(pool);
+	assert_int_equal(pool->released_count, 0);
+	release(other, handles[5]);
+	handle = acquire(pool);
+	assert_int_equal(shk_pool_slot(handle), shk_pool_slot(handles[5]));
+	expect_full(other);
+	/* released by one, acquired by the other, many times over: none is lost */
+	handles[5] = handle;
+	for (int round = 0; round < 3000; round++) {
+		uint64_t pick = test_random_below(MANY);
+
+		release(test_random() % 2 ? pool : other, handles[pick]);
+		handles[pick] = acquire(test_random() % 2 ? pool : other);
+	}
+	release_many(pool, handles, MANY / 2);
+	acquire_many(other, handles, MANY / 2);
+	expect_full(pool);
+	expect_full(other);
+	assert_int_equal(shmkit_pool_size(pool), MANY);
+	shmkit_pool_close(other);
+	shmkit_pool_close(pool);
+}
+
+static struct shmkit_pool *forked_pool;
+
+static int acquire_in_child(void *argument)
+{
+	const uint64_t *parents = argument;
+	uint64_t handle;
+
+	for (unsigned n = 0; n < 8; n++) {
+		if (shmkit_pool_acquire(forked_pool, &handle))
+			return 1;
+		for (unsigned i = 0; i < 8; i++)
+			if (shk_pool_slot(handle) == shk_pool_slot(parents[i]))
+				return 2;
+	}
+	return forked_pool->released_count == 0 ? 0 : 3;
+}
+
+/* What the parent remembers stays its own to take; what the child left is had again. */
+static void test_acquire_forked_child_begins_elsewhere(void **state)
+{
+	struct shmkit_pool *pool = make_pool(8, 1000);
+	uint64_t handles[8], handle;
+
+	(void)state;
+	acquire_many(pool, handles, 8);
+	release_many(pool, handles, 8);
+	forked_pool = pool;
+	assert_int_equal(test_wait_exit(test_fork(acquire_in_child, handles), 10000), 0);
+	assert_int_equal(pool->released_count, 8);
+	handle = acquire(pool);
+	assert_int_equal(shk_pool_slot(handle), shk_pool_slot(handles[7]));
+	assert_int_equal(shmkit_segment_recover(segment, NULL), 0);
+	assert_int_equal(shmkit_pool_reclaim(pool), 8);
+	for (int i = 1; i < 1000; i++)
+		acquire(pool);
+	expect_full(pool);
+	assert_int_equal(shmkit_pool_size(pool), 1000);
 	shmkit_pool_close(pool);
 }
 
@@ -464,6 +596,10 @@ int main(void)
 		TEST(test_acquire_hidden_slot_found_without_repair),
 		TEST(test_acquire_release_random_hints_complete),
 		TEST(test_acquire_million_slots_nearly_full_cheap),
+		TEST(test_release_more_than_remembered_all_found_again),
+		TEST(test_acquire_remembered_slot_leaves_hints_alone),
+		TEST(test_acquire_remembered_slot_taken_by_another_passed_over),
+		TEST(test_acquire_forked_child_begins_elsewhere),
 		TEST(test_acquire_lying_hints_found_out),
 		TEST(test_check_impossible_word_ebadmsg),
 		TEST(test_calls_used_at_generation_zero_no_object),
