@@ -187,8 +187,10 @@ struct shk_ring_shm {
 	uint8_t  reserved3[56];
 	/* consumer's line */
 	shk_u64  consumer_role;             /* lock word */
-	shk_u64  read_word;                 /* dropped:32 | read index:32, both modulo 2^32 */
-	uint8_t  reserved4[112];
+	shk_u64  read_word;                 /* dropped:32 | read:32, modulo 2^32; read counts from sharing's index */
+	shk_u64  read_index;                /* of a single consumer, until it is shared */
+	shk_u64  sharing;                   /* 0 read_index counts; 1 no pop begins so; index:62 | 2 read_word */
+	uint8_t  reserved4[96];
 };
 
 /*
@@ -234,6 +236,7 @@ SHK_ASSERT_AT(shk_ring_shm, pushing, 144);
 SHK_ASSERT_AT(shk_ring_shm, write_index, 192);
 SHK_ASSERT_AT(shk_ring_shm, consumer_role, 256);
 SHK_ASSERT_AT(shk_ring_shm, read_word, 264);
+SHK_ASSERT_AT(shk_ring_shm, sharing, 280);
 SHK_ASSERT_SIZE(shk_pool_shm, 64);
 
 /* ---- words with fields ------------------------------------------------------------------------ */

@@ -17,16 +17,23 @@ int shk_ring_null(const char *what)
 int shk_ring_look(const struct shmkit_ring *ring, struct shk_ring_view *ret_view)
 {
 	for (unsigned round = 0; round < SHK_RING_ROUNDS; round++) {
-		/* pop:R acquire. Pairs with pop:C. Before write_index, which it never passes. */
-		uint64_t read_word = shk_load_acquire(&ring->shm->read_word);
-		/* pop:W acquire. Pairs with push:C: elements before the index. */
-		uint64_t write_index = shk_load_acquire(&ring->shm->write_index);
-		uint32_t held = (uint32_t)write_index - (uint32_t)read_word;
+		uint64_t sharing = shk_ring_sharing(ring), read_word = 0, read_index, write_index;
+		uint32_t held;
 
-		/* more than fit: overwritten between the two loads, or damaged */
-		if (held > ring->capacity || held > write_index)
+		/* pop:R acquire. Pairs with pop:C. Before write_index, which it never passes. */
+		if (shk_ring_is_shared(sharing)) {
+			read_word = shk_load_acquire(&ring->shm->read_word);
+			read_index = (sharing >> 2) + (uint32_t)read_word;
+		} else {
+			read_index = shk_load_acquire(&ring->shm->read_index);
+		}
+		/* pop:W acquire. Pairs with push:C: elements before the index. */
+		write_index = shk_load_acquire(&ring->shm->write_index);
+		held = (uint32_t)write_index - (uint32_t)read_index;
+		/* more than fit: overwritten between the loads, shared meanwhile, or damaged */
+		if (held > ring->capacity || held > write_index || shk_ring_sharing(ring) != sharing)
 			continue;
-		*ret_view = (struct shk_ring_view){ read_word, write_index - held, write_index };
+		*ret_view = (struct shk_ring_view){ sharing, read_word, write_index - held, write_index };
 		return 0;
 	}
 	return shk_object_damaged(&ring->object, "its read and write indices do not fit its capacity");

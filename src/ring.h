@@ -6,13 +6,13 @@
  *
  *	write_next    positions below may be being written; never falls
  *	write_index   positions below are committed
- *	read_word     dropped:32 | read index:32; positions below the index are popped or dropped
+ *	read index    positions below it are popped or dropped
  *
  *	push        pushing = 1; not closed? write_next = max(write_next, w + k); release fence;
  *	            copy; write_index = w + k, which commits them all; pushing = 0
  *	overwrite   the same, having moved the read index over what it will overwrite, counting
  *	            it as dropped in the same word
- *	pop         copy; acquire fence; CAS read_word, which fails when any of it was dropped
+ *	pop         copy; then as below, which fails when any of it was dropped
  *	observe     copy; acquire fence; was any of it overwritten, by write_next? The cursor is
  *	            the reader's own, and nothing is written
  *
@@ -25,10 +25,26 @@
  *	   write_next never falls, not when the role passes from the dead either: what he had begun
  *	   to overwrite stays doubtful.
  *	4  popped + dropped + held == pushed, at every instruction: read index and dropped change
- *	   in one word.
+ *	   in one word, or nothing was dropped yet.
  *	5  Once closed is 2 every push that is still to commit can be seen in pushing, with its
  *	   holder alive in producer_role; without one write_index is final.
  *	6  dropped_base <= dropped < dropped_base + 2^32.
+ *	7  sharing goes from 0 to 1 to (index, 2) and stays. Nothing is dropped, and nothing unread
+ *	   overwritten, before it is (index, 2).
+ *
+ * Where the read index is:
+ *
+ *	alone     in read_index, which a single consumer stores when it has copied; nobody else
+ *	          moves it as long as nothing is dropped
+ *	shared    sharing's index + the read half of read_word, which consumers and an overwriting
+ *	          producer change by CAS, together with what was dropped
+ *
+ *	share     the first drop: sharing = 1; barrier in all processes; sharing = (read_index, 2).
+ *	          A consumer may do the last step itself, between two pops or at the end of one.
+ *	alone     a pop stores read_index, then looks at sharing: 0, and whoever shares sees its store
+ *	          behind the barrier. Else it is popped if sharing's index covers it, and not if not.
+ *
+ * With several consumers it is shared from the beginning, with sharing's index 0 and no word for it.
  *
  * The roles are lock words: kept from the first push (pop) on, or, with
  * SHMKIT_RING_MULTI_PRODUCER, taken for each push. With SHMKIT_RING_MULTI_CONSUMER there is no
@@ -51,8 +67,10 @@
  * | after write_next, while copying   | doubtful oldest positions   | nobody takes them for whole    |
  * | after write_index                 | committed                   | delivered; wake-up one slice   |
  * | between pieces of an overwrite    | whole pieces, committed     | delivered; the rest is absent  |
- * | a consumer before its CAS         | nothing                     | another pops it                |
- * | after its CAS                     | popped                      | room seen one slice later      |
+ * | a consumer before its commit      | nothing                     | another pops it                |
+ * | after it (CAS, or store)          | popped                      | room seen one slice later      |
+ * | in sharing, after 1               | pops go on as alone, or     | the next who drops, or pops,   |
+ * |                                   | finish it                   | goes on                        |
  * | holding a role                    | the role of the dead        | taken over on contact, or by   |
  * |                                   |                             | repair                         |
  * | in shutdown, after closed = 1     | no push begins              | the first who meets it goes on |
@@ -77,9 +95,17 @@ enum {
 	SHK_RING_CLOSED = 2,                /* and each that had begun can be seen in pushing */
 };
 
+/* ring_shm.sharing */
+enum {
+	SHK_RING_ALONE = 0,
+	SHK_RING_SHARING = 1,
+	SHK_RING_SHARED = 2,                /* | index << 2 */
+};
+
 /* The indices as of one moment. */
 struct shk_ring_view {
-	uint64_t read_word;                 /* as loaded */
+	uint64_t sharing;                   /* as loaded, and read_word, where shared */
+	uint64_t read_word;
 	uint64_t read_index, write_index;
 };
 
@@ -100,6 +126,7 @@ struct shmkit_ring {
 	uint8_t pad0[64];
 	shk_u64 known_read_index;           /* the producer's: at least this far */
 	uint8_t pad1[64];
+	shk_u64 known_write_index;          /* a single consumer's: at least this far */
 	struct shk_ring_view last_view;     /* a single consumer's: as its last pop left it */
 	uint64_t last_base;                 /* dropped_base, read before it */
 };
@@ -112,6 +139,18 @@ static inline uint64_t shk_ring_read_word(uint32_t dropped, uint64_t read_index)
 static inline uint32_t shk_ring_dropped(uint64_t read_word)
 {
 	return (uint32_t)(read_word >> 32);
+}
+
+/* acquire: pairs with share:C, and with the reader's own look behind it */
+static inline uint64_t shk_ring_sharing(const struct shmkit_ring *ring)
+{
+	return ring->object.shape.flags & SHMKIT_RING_MULTI_CONSUMER ? SHK_RING_SHARED
+								     : shk_load_acquire(&ring->shm->sharing);
+}
+
+static inline bool shk_ring_is_shared(uint64_t sharing)
+{
+	return (sharing & SHK_RING_SHARED) != 0;
 }
 
 static inline uint64_t shk_ring_slot(const struct shmkit_ring *ring, uint64_t position)
@@ -155,6 +194,12 @@ static inline bool shk_ring_has_role(const struct shmkit_ring *ring, const shk_u
 
 /* The end of the stream, for one who has come to position? */
 bool shk_ring_is_end(const struct shmkit_ring *ring, uint64_t position);
+
+/* Every thread's stores are seen, or it sees ours, after this: for what is done once in a ring's life. */
+void shk_ring_wait_for_stores(void);
+
+/* Makes a ring shared, from where its single consumer is; whoever began. Nobody else's call waits. */
+void shk_ring_share(struct shmkit_ring *ring);
 
 /* From CLOSING to CLOSED, whoever began. */
 void shk_ring_finish_shutdown(struct shk_ring_shm *shm);

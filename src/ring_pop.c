@@ -45,6 +45,7 @@ static inline bool look_again(const struct shmkit_ring *ring, uint64_t count, ui
 	/* acquire: as pop:R */
 	return ret_view->write_index - ret_view->read_index >= count &&
 	       ret_view->write_index - ret_view->read_index <= ring->capacity &&
+	       shk_ring_is_shared(ret_view->sharing) &&
 	       shk_load_acquire(&ring->shm->read_word) == ret_view->read_word &&
 	       shk_load_acquire(&ring->shm->dropped_base) == *ret_base;
 }
@@ -59,9 +60,11 @@ static inline int look_to_pop(const struct shmkit_ring *ring, uint64_t count, ui
 	return shk_ring_look(ring, ret_view);
 }
 
-/* After a copy: the read word becomes popped, unless others have popped or dropped meanwhile. */
-static inline bool commit_pop(struct shk_ring_shm *shm, uint64_t read_word, uint64_t popped)
+/* After a copy of count elements at what the view shows: popped, unless others popped or dropped. */
+static inline bool commit_shared(struct shk_ring_shm *shm, struct shk_ring_view *view, uint64_t count)
 {
+	uint64_t popped = shk_ring_read_word(shk_ring_dropped(view->read_word), view->read_word + count);
+
 	/*
 	 * pop:F acquire. The copy before the CAS. Bytes that a push had overwritten would bring
 	 * along, by push:F, the drop or pop that made room for it, and the CAS would fail: there is
@@ -69,11 +72,53 @@ static inline bool commit_pop(struct shk_ring_shm *shm, uint64_t read_word, uint
 	 */
 	shk_fence_acquire();
 	/* pop:C acq_rel. Pairs with drop:C and the producer's look: copied before it is free. */
-	if (shk_unlikely(!shk_cas_acq_rel(&shm->read_word, read_word, popped)))
+	if (shk_unlikely(!shk_cas_acq_rel(&shm->read_word, view->read_word, popped)))
 		return false;
 	/* Dies here: popped, inside the call. */
 	SHK_POINT("ring.pop.taken");
+	view->read_word = popped;
+	view->read_index += count;
 	return true;
+}
+
+/* Alone, after a copy of what lies below end: as a rule, that is the commit. */
+static inline void store_alone(struct shk_ring_shm *shm, uint64_t end)
+{
+	/* pop:C release. Pairs with the producer's look: copied before it is free. */
+	shk_store_release(&shm->read_index, end);
+	/* Dies here: popped, inside the call; not, if sharing does not cover it. */
+	SHK_POINT("ring.pop.stored");
+	/* Before the look at sharing: as push:P, with share's barrier in place of shutdown's. */
+	if (shk_unlikely(shk_process->fences))
+		shk_fence_seq_cst();
+	else
+		__asm__ __volatile__("" ::: "memory");
+}
+
+/* It was not ALONE any more behind the store: was the store in time? */
+static SHK_COLD bool stored_in_time(struct shk_ring_shm *shm, uint64_t end)
+{
+	/* share:C acq_rel. Only the consumer moves read_index: it may say itself where that is. */
+	if (shk_cas_acq_rel(&shm->sharing, SHK_RING_SHARING, end << 2 | SHK_RING_SHARED)) {
+		SHK_POINT("ring.share.done");
+		return true;
+	}
+	return shk_load_acquire(&shm->sharing) >> 2 == (end << 2) >> 2;
+}
+
+static inline bool commit_alone(struct shk_ring_shm *shm, uint64_t end)
+{
+	store_alone(shm, end);
+	/* relaxed: ALONE says nothing else; the slow end looks again */
+	return shk_likely(shk_load_relaxed(&shm->sharing) == SHK_RING_ALONE) || stored_in_time(shm, end);
+}
+
+/* As commit_shared(), wherever the read index is. */
+static bool commit_pop(struct shmkit_ring *ring, struct shk_ring_view *view, uint64_t count)
+{
+	if (shk_ring_is_shared(view->sharing))
+		return commit_shared(ring->shm, view, count);
+	return commit_alone(ring->shm, view->read_index + count);
 }
 
 /* 1..count, -EAGAIN, -ESHUTDOWN, -EBADMSG. ret_elements NULL: skip. */
@@ -83,7 +128,7 @@ static int64_t pop(struct shmkit_ring *ring, void *ret_elements, uint64_t count)
 
 	for (unsigned round = 0; round < POP_ROUNDS; round++) {
 		struct shk_ring_view view;
-		uint64_t n, base, popped;
+		uint64_t n, base;
 		int result = look_to_pop(ring, count, &base, &view);
 
 		if (shk_unlikely(result))
@@ -98,11 +143,9 @@ static int64_t pop(struct shmkit_ring *ring, void *ret_elements, uint64_t count)
 			count = n /= 2;
 		if (ret_elements)
 			shk_ring_copy_out(ring, view.read_index, n, ret_elements);
-		popped = shk_ring_read_word(shk_ring_dropped(view.read_word), view.read_index + n);
-		if (shk_likely(commit_pop(ring->shm, view.read_word, popped))) {
+		if (shk_likely(commit_pop(ring, &view, n))) {
 			if (alone) {
-				ring->last_view = (struct shk_ring_view){ popped, view.read_index + n,
-									  view.write_index };
+				ring->last_view = view;
 				ring->last_base = base;
 			}
 			shk_event_signal(&ring->shm->space_event);
@@ -133,50 +176,40 @@ static SHK_NOINLINE int wake_producer(struct shmkit_ring *ring)
 	return (int)shk_object_leave(&ring->object, 0);
 }
 
-/* The indices as in look_to_pop(), where there is something to pop; a single consumer's. */
-static inline bool look_straight(const struct shmkit_ring *ring, uint64_t *ret_base,
-				 struct shk_ring_view *ret_view)
+/* The end of a straight line that met one who shares. */
+static SHK_NOINLINE int pop_beside_sharing(struct shmkit_ring *ring, void *ret_element, uint64_t end)
 {
-	const struct shk_ring_shm *shm = ring->shm;
-	uint64_t base = shk_load_acquire(&shm->dropped_base);   /* before what counts on from it */
-	/* acquire: as pop:R */
-	uint64_t read_word = shk_load_acquire(&shm->read_word);
-	uint64_t write_index = ring->last_view.write_index;
-	uint64_t held = write_index - ring->last_view.read_index;
-
-	/* what the last pop left, as in look_again(); or else anew, as in shk_ring_look() */
-	if (read_word != ring->last_view.read_word || base != ring->last_base || held - 1 >= ring->capacity) {
-		/* acquire: as pop:W */
-		write_index = shk_load_acquire(&shm->write_index);
-		held = (uint32_t)write_index - (uint32_t)read_word;
-		if (shk_unlikely(held - 1 >= ring->capacity || held > write_index))
-			return false;
-	}
-	*ret_base = base;
-	*ret_view = (struct shk_ring_view){ read_word, write_index - held, write_index };
-	return true;
+	return stored_in_time(ring->shm, end) ? wake_producer(ring) : pop_anyhow(ring, ret_element);
 }
 
 int shmkit_ring_pop(struct shmkit_ring *ring, void *ret_element)
 {
-	struct shk_ring_view view;
-	uint64_t popped, base;
+	struct shk_ring_shm *shm;
+	uint64_t read_index, write_index;
 
 	if (shk_unlikely(!ring || !ret_element))
 		return shk_ring_null("shmkit_ring_pop");
+	shm = ring->shm;
+	/* relaxed: ALONE says nothing else; looked at again behind the store */
 	if (shk_unlikely(!shk_object_is_ready_to_write(&ring->object) || !ring->straight ||
-			 !shk_ring_has_role(ring, &ring->shm->consumer_role, ring->consumer_held) ||
-			 !look_straight(ring, &base, &view)))
+			 !shk_ring_has_role(ring, &shm->consumer_role, ring->consumer_held) ||
+			 shk_load_relaxed(&shm->sharing) != SHK_RING_ALONE))
 		return pop_anyhow(ring, ret_element);
-	shk_copy_racing_straight(ret_element,
-				 ring->elements + (view.read_index & ring->mask) * ring->stride,
+	read_index = shk_load_relaxed(&shm->read_index);   /* relaxed: only the consumer writes it */
+	write_index = shk_load_relaxed(&ring->known_write_index);   /* relaxed: private to the process */
+	if (write_index - read_index - 1 >= ring->capacity) {
+		/* acquire: as pop:W */
+		write_index = shk_load_acquire(&shm->write_index);
+		if (shk_unlikely(write_index - read_index - 1 >= ring->capacity))
+			return pop_anyhow(ring, ret_element);
+		shk_store_relaxed(&ring->known_write_index, write_index);
+	}
+	shk_copy_racing_straight(ret_element, ring->elements + (read_index & ring->mask) * ring->stride,
 				 ring->element_size);
-	popped = shk_ring_read_word(shk_ring_dropped(view.read_word), view.read_index + 1);
-	if (shk_unlikely(!commit_pop(ring->shm, view.read_word, popped)))
-		return pop_anyhow(ring, ret_element);
-	ring->last_view = (struct shk_ring_view){ popped, view.read_index + 1, view.write_index };
-	ring->last_base = base;
-	if (shk_event_is_awaited(&ring->shm->space_event) || shk_object_is_lost(&ring->object))
+	store_alone(shm, read_index + 1);
+	if (shk_unlikely(shk_load_relaxed(&shm->sharing) != SHK_RING_ALONE))
+		return pop_beside_sharing(ring, ret_element, read_index + 1);
+	if (shk_event_is_awaited(&shm->space_event) || shk_object_is_lost(&ring->object))
 		return wake_producer(ring);
 	return 0;
 }

@@ -213,12 +213,16 @@ static int64_t drop_unread(struct shmkit_ring *ring, uint64_t write_index, uint6
 		room = ring->capacity - (view.write_index - view.read_index);
 		if (room >= count)
 			return 0;
+		if (!shk_ring_is_shared(view.sharing)) {
+			shk_ring_share(ring);
+			continue;
+		}
 		drop = count - room;
 		dropped = shk_ring_dropped(view.read_word);
 		carry_dropped(ring->shm, dropped);
 		/* drop:C acq_rel. Index and count in one; a pop comes before it or fails. */
 		if (!shk_cas_acq_rel(&ring->shm->read_word, view.read_word,
-				     shk_ring_read_word(dropped + (uint32_t)drop, view.read_index + drop)))
+				     shk_ring_read_word(dropped + (uint32_t)drop, view.read_word + drop)))
 			continue;
 		/* Dies here: dropped and counted. */
 		SHK_POINT("ring.drop.counted");

@@ -133,11 +133,16 @@ static int check(struct shk_object *object)
 	uint32_t members = object->segment->geometry.max_members;
 	uint32_t closed = shk_load_acquire(&shm->closed);
 	uint32_t pushing = shk_load_acquire(&shm->pushing);
+	uint64_t sharing = shk_load_acquire(&shm->sharing);
 	struct shmkit_ring ring = { 0 };
 
 	bind(&ring, object);
 	if (check_indices(&ring))
 		return -EBADMSG;
+	if (sharing && sharing != SHK_RING_SHARING &&
+	    ((sharing & 3) != SHK_RING_SHARED || (object->shape.flags & SHMKIT_RING_MULTI_CONSUMER)))
+		return shk_object_damaged(object, "its word of who moves the read index is 0x%llx",
+					  (unsigned long long)sharing);
 	if (closed > SHK_RING_CLOSED || pushing > 1)
 		return shk_object_damaged(object, "its shutdown word is %u, its word of a push under way %u",
 					  closed, pushing);
@@ -190,8 +195,7 @@ int shmkit_ring_get_info(const struct shmkit_ring *ring, struct shmkit_entry_inf
 
 /* ---- the end ---- */
 
-/* Every thread that has seen it open has made its pushing visible after this, or sees it closed. */
-static void wait_for_pushes(void)
+void shk_ring_wait_for_stores(void)
 {
 	if (!shk_barrier_all())
 		shk_sleep_ns(2000000);      /* longer than any store takes to be seen */
@@ -201,11 +205,32 @@ void shk_ring_finish_shutdown(struct shk_ring_shm *shm)
 {
 	if (shk_load_acquire(&shm->closed) != SHK_RING_CLOSING)
 		return;
-	wait_for_pushes();
+	/* Every thread that has seen it open has made its pushing visible after this, or sees it closed. */
+	shk_ring_wait_for_stores();
 	/* close:C seq_cst. Pairs with the look at closed in shk_ring_is_end(). */
 	shk_cas_u32_seq_cst(&shm->closed, SHK_RING_CLOSING, SHK_RING_CLOSED);
 	/* Dies here: shut down; those who wait look when their slice ends. */
 	SHK_POINT("ring.shutdown.closed");
+}
+
+void shk_ring_share(struct shmkit_ring *ring)
+{
+	struct shk_ring_shm *shm = ring->shm;
+
+	/* share:O seq_cst. Before the barrier; pairs with the look at sharing at the end of a pop. */
+	shk_cas_seq_cst(&shm->sharing, SHK_RING_ALONE, SHK_RING_SHARING);
+	/* Dies here: the next who drops, or the consumer, goes on. */
+	SHK_POINT("ring.share.announced");
+	/* A consumer that has seen ALONE behind its store has made that visible after this. */
+	shk_ring_wait_for_stores();
+	/*
+	 * share:C acq_rel. What the consumer had copied before its store, which is read here, comes
+	 * before what will be overwritten.
+	 */
+	shk_cas_acq_rel(&shm->sharing, SHK_RING_SHARING,
+			shk_load_acquire(&shm->read_index) << 2 | SHK_RING_SHARED);
+	/* Dies here: shared, nothing dropped. */
+	SHK_POINT("ring.share.done");
 }
 
 /* One who can still commit something: pushing, with a living holder of the role. */
@@ -243,7 +268,7 @@ bool shk_ring_is_end(const struct shmkit_ring *ring, uint64_t position)
 	if (closed == SHK_RING_CLOSING) {
 		/* an observer cannot write it down, but can do what it stands for */
 		if (ring->object.segment->read_only)
-			wait_for_pushes();
+			shk_ring_wait_for_stores();
 		else
 			shk_ring_finish_shutdown(shm);
 	}

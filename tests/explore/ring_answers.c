@@ -58,10 +58,10 @@ static bool should_end(const struct sim_thread *thread, uint64_t position)
 	       position == ring_known.pushed;
 }
 
-/* A shutdown without membarrier() sleeps for what it cannot wait for otherwise. */
+/* A shutdown, or a first drop, without membarrier() sleeps for what it cannot wait for otherwise. */
 static bool sleeps_for_others(void)
 {
-	return ring_known.state->no_membarrier && ring_known.shut_begun;
+	return ring_known.state->no_membarrier && (ring_known.shut_begun || ring_shm()->sharing != SHK_RING_ALONE);
 }
 
 /* It timed out: what it waited for must not have been there. */
@@ -140,6 +140,8 @@ void ring_judge_pop(struct sim_thread *thread, int64_t result, const uint64_t *e
 {
 	unsigned done = result < 0 ? 0 : (unsigned)result;
 
+	if (ring_known.storing == thread)
+		ring_known.storing = NULL;  /* it knows */
 	ring_judge_wake(thread, result);
 	if (done != RING_RUN.popped)
 		sim_fail("pop: %lld, with %u taken off", (long long)result, RING_RUN.popped);

@@ -69,7 +69,12 @@ static void create(void)
 		ring_known.dropped = DROPPED_BEFORE;
 	if (state->lagging)
 		shm->dropped_base = DROPPED_BEFORE - (UINT64_C(1) << 30);   /* carried by the second drop */
-	shm->read_word = shk_ring_read_word((uint32_t)ring_known.dropped, state->position);
+	if (state->lagging && !ring_has(SHMKIT_RING_MULTI_CONSUMER))
+		shm->sharing = SHK_RING_SHARED;
+	if (state->lagging || ring_has(SHMKIT_RING_MULTI_CONSUMER))
+		shm->read_word = shk_ring_read_word((uint32_t)ring_known.dropped, state->position);
+	else
+		shm->read_index = state->position;
 }
 
 static void observe(struct observer *observer, struct shmkit_ring *ring)
@@ -125,7 +130,7 @@ static void let_go(unsigned process)
 
 static unsigned held(void)
 {
-	return (uint32_t)ring_known.pushed - (uint32_t)ring_shm()->read_word;
+	return (uint32_t)ring_known.pushed - ring_read_index();
 }
 
 static unsigned newcomer(void)

@@ -5,7 +5,8 @@
  *
  *	a commit   moves the write index by what was pushed, whole; never past read + capacity, never
  *	           once somebody was told the end
- *	a pop      moves the read index alone, by what was wanted at most
+ *	a pop      moves the read index alone, by what was wanted at most; one that stored it while
+ *	           the ring was being shared may find that it did not move after all
  *	a drop     moves the read index and the count of the dropped by the same, and as little as
  *	           makes the room that is needed
  */
@@ -73,7 +74,7 @@ static void on_commit(struct sim_thread *thread)
 
 static uint32_t read_moved(void)
 {
-	return (uint32_t)ring_shm()->read_word - (uint32_t)ring_known.read;
+	return ring_read_index() - (uint32_t)ring_known.read;
 }
 
 static uint32_t dropped_moved(void)
@@ -95,6 +96,37 @@ static void on_pop(struct sim_thread *thread)
 	RING_RUN.popped_from = ring_known.read;
 	ring_known.read += count;
 	note_held(thread, true);
+}
+
+/* A store that comes when the ring is shared already moves nothing. */
+static void on_store(struct sim_thread *thread)
+{
+	uint64_t sharing = ring_shm()->sharing;
+
+	if (ring_has(SHMKIT_RING_MULTI_CONSUMER))
+		sim_fail("one of several consumers stored a read index");
+	if (shk_ring_is_shared(sharing))
+		return;
+	on_pop(thread);
+	/* or it is not seen yet by one who shares */
+	ring_known.storing = sim_weak || sharing == SHK_RING_SHARING ? thread : NULL;
+}
+
+/* Who shared it had read the index before it was stored: that pop was none. */
+static void on_share(void)
+{
+	struct sim_thread *thread = ring_known.storing;
+
+	ring_known.storing = NULL;
+	if (read_moved() == 0)
+		return;
+	if (!thread || read_moved() + RING_RUN.popped != 0) {
+		sim_fail("sharing moved the read index by %d", (int)read_moved());
+		return;
+	}
+	ring_known.read -= RING_RUN.popped;
+	RING_RUN.popped = 0;
+	note_held(NULL, false);
 }
 
 static void on_drop(struct sim_thread *thread)
@@ -136,6 +168,10 @@ void ring_on_point(const char *label)
 		on_commit(thread);
 	else if (strcmp(label, "ring.pop.taken") == 0)
 		on_pop(thread);
+	else if (strcmp(label, "ring.pop.stored") == 0)
+		on_store(thread);
+	else if (strcmp(label, "ring.share.done") == 0)
+		on_share();
 	else if (strcmp(label, "ring.drop.counted") == 0)
 		on_drop(thread);
 	else if (strcmp(label, "lock.taken") == 0)

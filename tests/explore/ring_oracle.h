@@ -56,6 +56,7 @@ extern struct ring_known {
 	uint64_t first, pushed;             /* positions in the log */
 	uint64_t changed_step;              /* the last push or pop */
 	uint64_t read, dropped;
+	struct sim_thread *storing;         /* stored what it popped while it was being shared */
 	uint16_t log[RING_VALUES];          /* value at a position */
 	uint64_t dropped_at[RING_VALUES];   /* dropped before the commit that ended at a position */
 	unsigned next_value;
@@ -94,6 +95,18 @@ static inline struct shk_ring_shm *ring_shm(void)
 static inline bool ring_has(uint32_t flag)
 {
 	return (ring_known.state->flags & flag) != 0;
+}
+
+/* The lower half of the read index, wherever it is. */
+static inline uint32_t ring_read_index(void)
+{
+	const struct shk_ring_shm *shm = ring_shm();
+
+	if (ring_has(SHMKIT_RING_MULTI_CONSUMER))
+		return (uint32_t)shm->read_word;
+	if (shk_ring_is_shared(shm->sharing))
+		return (uint32_t)(shm->sharing >> 2) + (uint32_t)shm->read_word;
+	return (uint32_t)shm->read_index;
 }
 
 void ring_on_point(const char *label);
