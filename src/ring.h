@@ -144,8 +144,9 @@ static inline uint32_t shk_ring_dropped(uint64_t read_word)
 /* acquire: pairs with share:C, and with the reader's own look behind it */
 static inline uint64_t shk_ring_sharing(const struct shmkit_ring *ring)
 {
-	return ring->object.shape.flags & SHMKIT_RING_MULTI_CONSUMER ? SHK_RING_SHARED
-								     : shk_load_acquire(&ring->shm->sharing);
+	if (ring->object.shape.flags & SHMKIT_RING_MULTI_CONSUMER)
+		return SHK_RING_SHARED;
+	return shk_load_acquire(&ring->shm->sharing);
 }
 
 static inline bool shk_ring_is_shared(uint64_t sharing)

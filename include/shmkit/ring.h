@@ -264,7 +264,9 @@ SHMKIT_API int64_t shmkit_ring_push_bulk_wait(struct shmkit_ring *ring, const vo
  * @count: Elements.
  *
  * All go in; of more than capacity the last, those before them counting as pushed and dropped at
- * once.
+ * once. In a ring with a single consumer the first drop of the ring's life tells that consumer, once,
+ * that it is no longer alone with the read index: some microseconds, 2 ms where the kernel has no
+ * membarrier(); pops are a little slower from then on.
  *
  * Context: As shmkit_ring_push().
  * Ordering: As shmkit_ring_push_bulk().

@@ -77,6 +77,8 @@ static void test_layout_every_field_is_where_the_document_says(void **state)
 		{ "ring pushing", offsetof(struct shk_ring_shm, pushing), 144 },
 		{ "ring consumer_role", offsetof(struct shk_ring_shm, consumer_role), 256 },
 		{ "ring read_word", offsetof(struct shk_ring_shm, read_word), 264 },
+		{ "ring read_index", offsetof(struct shk_ring_shm, read_index), 272 },
+		{ "ring sharing", offsetof(struct shk_ring_shm, sharing), 280 },
 	};
 
 	(void)state;

@@ -111,6 +111,7 @@ static void expect_push(struct shmkit_ring *ring, int expected)
 static void move_to(struct shmkit_ring *ring, uint64_t position, uint64_t dropped)
 {
 	ring->shm->write_index = ring->shm->write_next = position;
+	ring->shm->sharing = SHK_RING_SHARED;
 	ring->shm->read_word = shk_ring_read_word((uint32_t)dropped, position);
 	ring->shm->dropped_base = dropped > UINT64_C(1) << 29 ? dropped - (UINT64_C(1) << 29) : 0;
 	ring->known_read_index = position;
@@ -532,6 +533,44 @@ static void test_push_overwrite_any_count_accounted_exactly(void **state)
 	}
 }
 
+/* The read index is the consumer's own until the first drop, and is at the same place behind it. */
+static void test_push_overwrite_first_drop_shares_the_read_index(void **state)
+{
+	struct shmkit_ring *ring = make_ring(4), *several;
+
+	(void)state;
+	for (uint64_t i = 0; i < 7; i++) {
+		put(ring, i);
+		expect_next(ring, i);
+	}
+	for (uint64_t i = 7; i < 11; i++)
+		put(ring, i);
+	assert_int_equal(ring->shm->sharing, SHK_RING_ALONE);
+	assert_int_equal(shmkit_ring_push_overwrite(ring, &(uint64_t){ 11 }, 1), 1);
+	assert_int_equal(ring->shm->sharing, UINT64_C(7) << 2 | SHK_RING_SHARED);
+	assert_int_equal(shmkit_ring_total_dropped(ring), 1);
+	assert_int_equal(shmkit_ring_size(ring), 4);
+	for (uint64_t i = 8; i < 12; i++)
+		expect_next(ring, i);
+	expect_pop(ring, -EAGAIN);
+	assert_int_equal(shmkit_segment_check(segment), 0);
+	remove_ring(ring);
+	/* one who died in it: the consumer goes on */
+	ring = make_ring(4);
+	put(ring, 0);
+	put(ring, 1);
+	expect_next(ring, 0);
+	ring->shm->sharing = SHK_RING_SHARING;
+	expect_next(ring, 1);
+	assert_int_equal(ring->shm->sharing, UINT64_C(2) << 2 | SHK_RING_SHARED);
+	expect_pop(ring, -EAGAIN);
+	remove_ring(ring);
+	several = make_ring_of(8, 4, SHMKIT_RING_MULTI_CONSUMER);
+	assert_int_equal(shmkit_ring_push_overwrite(several, (uint64_t[5]){ 0 }, 5), 1);
+	assert_int_equal(several->shm->sharing, SHK_RING_ALONE);
+	remove_ring(several);
+}
+
 static void test_push_overwrite_more_than_capacity_the_last_stay(void **state)
 {
 	struct shmkit_ring *ring = make_ring(4);
@@ -560,6 +599,7 @@ static void test_pop_words_come_round_looks_again(void **state)
 	uint64_t round = UINT64_C(1) << 32;
 
 	(void)state;
+	ring->shm->sharing = SHK_RING_SHARED;
 	for (uint64_t i = 0; i < 3; i++)
 		put(ring, i);
 	expect_next(ring, 0);
@@ -1054,7 +1094,13 @@ static void test_check_impossible_words_ebadmsg(void **state)
 	expect_next(ring, 1);
 	assert_int_equal(shmkit_segment_check(segment), 0);
 	sound = *ring->shm;
-	ring->last_view = (struct shk_ring_view){ 0 };   /* or the next pop looks at nothing else */
+	ring->shm->read_index = 3;          /* past what was pushed */
+	assert_int_equal(shmkit_segment_check(segment), -EBADMSG);
+	assert_int_equal(shmkit_ring_pop(ring, &value), -EBADMSG);
+	*ring->shm = sound;
+	ring->shm->sharing = UINT64_C(1) << 2 | SHK_RING_SHARED;
+	assert_int_equal(shmkit_segment_check(segment), 0);
+	sound = *ring->shm;
 
 	ring->shm->write_index = 1 + 5;
 	assert_int_equal(shmkit_segment_check(segment), -EBADMSG);
@@ -1065,6 +1111,10 @@ static void test_check_impossible_words_ebadmsg(void **state)
 	ring->shm->read_word = 3;           /* past what was pushed */
 	assert_int_equal(shmkit_segment_check(segment), -EBADMSG);
 	assert_int_equal(shmkit_ring_pop(ring, &value), -EBADMSG);
+	*ring->shm = sound;
+	ring->shm->sharing = 3;
+	assert_int_equal(shmkit_segment_check(segment), -EBADMSG);
+	assert_non_null(strstr(shmkit_last_error(), "who moves the read index"));
 	*ring->shm = sound;
 	ring->shm->write_next = 1;
 	assert_int_equal(shmkit_segment_check(segment), -EBADMSG);
@@ -1078,7 +1128,7 @@ static void test_check_impossible_words_ebadmsg(void **state)
 	ring->shm->pushing = 2;
 	assert_int_equal(shmkit_segment_check(segment), -EBADMSG);
 	*ring->shm = sound;
-	ring->shm->read_word = shk_ring_read_word(2, 1);
+	ring->shm->read_word = shk_ring_read_word(2, 0);
 	assert_int_equal(shmkit_segment_check(segment), -EBADMSG);
 	*ring->shm = sound;
 	ring->shm->consumer_role |= SHK_OWNER_MASK;
@@ -1139,13 +1189,13 @@ static void test_every_call_hostile_bytes_returns(void **state)
 			struct shk_ring_shm *shm = ring->shm;
 			shk_u64 *words[] = { &shm->write_index, &shm->write_next, &shm->read_word,
 					     &shm->dropped_base, &shm->producer_role,
-					     &shm->consumer_role };
-			uint64_t which = test_random_below(8);
+					     &shm->consumer_role, &shm->read_index, &shm->sharing };
+			uint64_t which = test_random_below(10);
 			uint64_t before = test_now_ns();
 
-			if (which < 6)
+			if (which < 8)
 				*words[which] = hostile_word(*words[which]);
-			else if (which == 6)
+			else if (which == 8)
 				shm->pushing = (uint32_t)hostile_word(shm->pushing);
 			else
 				shm->closed = (uint32_t)test_random_below(4);
@@ -1162,11 +1212,12 @@ static bool flipping;
 static void *flipping_thread(void *arg)
 {
 	struct shk_ring_shm *shm = arg;
-	shk_u64 *words[] = { &shm->write_index, &shm->write_next, &shm->read_word, &shm->dropped_base };
+	shk_u64 *words[] = { &shm->write_index, &shm->write_next, &shm->read_word, &shm->dropped_base,
+			     &shm->read_index, &shm->sharing };
 	uint64_t sound = 0;
 
 	while (__atomic_load_n(&flipping, __ATOMIC_RELAXED)) {
-		shk_u64 *word = words[test_random_below(4)];
+		shk_u64 *word = words[test_random_below(6)];
 
 		shk_store_relaxed(word, hostile_word(shk_load_relaxed(word)));
 		if (test_random_below(20))
@@ -1174,6 +1225,8 @@ static void *flipping_thread(void *arg)
 		/* and back to a ring that can be used, with something in it */
 		sound += test_random_below(1000);
 		shk_store_relaxed(&shm->read_word, shk_ring_read_word(0, sound));
+		shk_store_relaxed(&shm->read_index, sound);
+		shk_store_relaxed(&shm->sharing, test_random_below(3));
 		shk_store_relaxed(&shm->write_index, sound + 3);
 		shk_store_relaxed(&shm->write_next, sound + 3);
 	}
@@ -1222,6 +1275,7 @@ int main(void)
 		TEST(test_pop_bulk_null_skips),
 		TEST(test_bulk_across_every_wrap_in_order),
 		TEST(test_push_overwrite_any_count_accounted_exactly),
+		TEST(test_push_overwrite_first_drop_shares_the_read_index),
 		TEST(test_push_overwrite_more_than_capacity_the_last_stay),
 		TEST(test_pop_words_come_round_looks_again),
 		TEST(test_push_role_held_by_another_ebusy),

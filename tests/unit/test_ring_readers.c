@@ -63,6 +63,7 @@ static void push_next(struct shmkit_ring *ring, uint64_t count)
 static void move_to(struct shmkit_ring *ring, uint64_t position)
 {
 	ring->shm->write_index = ring->shm->write_next = position;
+	ring->shm->sharing = SHK_RING_SHARED;
 	ring->shm->read_word = shk_ring_read_word(0, position);
 	ring->known_read_index = position;
 	ring->last_view = (struct shk_ring_view){ 0 };
