@@ -8,6 +8,7 @@
 #include "object.h"
 #include "repair.h"
 #include "sys.h"
+#include "table.h"
 
 #include <errno.h>
 #include <string.h>
@@ -78,10 +79,12 @@ int shk_segment_map(struct shmkit_segment *segment, const struct shk_geometry *g
 				(unsigned long long)geometry->max_size, strerror(-result));
 	segment->base = base;
 	segment->geometry = *geometry;
-	segment->open_counts = reallocarray(NULL, geometry->max_entries, sizeof(uint32_t));
+	segment->hint_mask = shk_table_hint_mask(geometry->max_entries);
+	segment->open_counts = calloc(geometry->max_entries + (segment->hint_mask + 1) * SHK_HINT_WAYS,
+				      sizeof(uint32_t));
 	if (!segment->open_counts)
 		return shk_fail(-ENOMEM, "no memory for a handle of segment '%s'", segment->title);
-	memset(segment->open_counts, 0, geometry->max_entries * sizeof(uint32_t));
+	segment->hints = segment->open_counts + geometry->max_entries;
 	return 0;
 }
 
