@@ -71,6 +71,20 @@ static int use_entry(struct shmkit_segment *segment, uint32_t entry)
 }
 
 /*
+ * After an open bit was cleared. object:C seq_cst. The bit before this, DYING before the remover
+ * read the bits (remove:W): either this sees DYING, or he has seen no bit of ours and reaps. Where
+ * several clear theirs, the one whose bit was cleared last sees none. What nobody could see off,
+ * for a read-only opener was there, which tells nobody that it goes, is tried again by whoever has
+ * met it: unreaped. That word is private, and a hint.
+ */
+static void reap_behind(struct shmkit_segment *segment, uint32_t entry)
+{
+	if (shk_entry_state(shk_load_seq_cst(&shk_entry(segment, entry)->word)) == SHK_ENTRY_DYING ||
+	    __atomic_load_n(&segment->unreaped, __ATOMIC_RELAXED))
+		shk_table_reap(segment);
+}
+
+/*
  * After the last use: gives back what is left in this member's name, then says so. The mutex is
  * held. object may be NULL when the structure was removed.
  */
@@ -155,6 +169,9 @@ void shk_object_end_visit(struct shmkit_segment *segment, uint32_t entry)
 			shk_member_announce(segment, entry, false);
 	}
 	pthread_mutex_unlock(&segment->mutex);
+	/* Dies here: nothing announced, perhaps DYING. Whoever looks next reaps. */
+	SHK_POINT("object.visited");
+	reap_behind(segment, entry);
 }
 
 static void leave_entry(struct shk_object *object, bool joined)
@@ -169,6 +186,9 @@ static void leave_entry(struct shk_object *object, bool joined)
 	pthread_mutex_lock(&segment->mutex);
 	stop_using(segment, object->entry, object);
 	pthread_mutex_unlock(&segment->mutex);
+	/* Dies here: nothing announced, perhaps DYING. Whoever looks next reaps. */
+	SHK_POINT("object.left");
+	reap_behind(segment, object->entry);
 }
 
 /* ---- life ---- */
@@ -446,8 +466,6 @@ void shk_object_close(struct shk_object *object)
 	if (object->kind->close)
 		object->kind->close(object, joined && !segment->read_only);
 	leave_entry(object, joined);
-	if (joined)
-		shk_table_reap(segment);
 	free(object);
 	shk_segment_put(segment);
 }

@@ -48,6 +48,7 @@ struct shmkit_segment {
 	uint32_t *open_counts;              /* [max_entries]: handles of this process on that entry */
 	uint32_t *hints;                    /* where names were found (table.c); behind open_counts */
 	uint32_t hint_mask, hint_turn;
+	uint32_t unreaped;                  /* the last reaping here left an entry DYING */
 	pthread_mutex_t mutex;              /* open_counts, waits; private to the process */
 	LIST_HEAD(, shk_wait) waits;
 	dev_t device;

@@ -406,10 +406,16 @@ void shk_table_reap(struct shmkit_segment *segment)
 {
 	if (segment->read_only || !segment->member_word)
 		return;                     /* a visitor has no id to reap with */
+	/* relaxed, before the look: a thread that meets one says so after any that had met none before */
+	__atomic_store_n(&segment->unreaped, 0, __ATOMIC_RELAXED);
 	for (uint32_t index = 0; index < segment->geometry.max_entries; index++) {
 		uint64_t word = shk_load_seq_cst(&shk_entry(segment, index)->word);
 
-		if (shk_entry_state(word) == SHK_ENTRY_DYING && !may_be_touched(segment, index))
+		if (shk_entry_state(word) != SHK_ENTRY_DYING)
+			continue;
+		if (may_be_touched(segment, index))
+			__atomic_store_n(&segment->unreaped, 1, __ATOMIC_RELAXED);
+		else
 			reap(segment, index, word);
 	}
 }

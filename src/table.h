@@ -78,7 +78,7 @@ void shk_table_abandon(struct shmkit_segment *segment, const struct shk_entry_co
 /* Sleeps until that entry is no longer INIT with that word. 0, -EBUSY. */
 int shk_table_wait_made(struct shmkit_segment *segment, const struct shk_entry_copy *copy);
 
-/* DYING entries that nobody can touch any more become FREE. */
+/* DYING entries that nobody can touch any more become FREE; segment->unreaped tells of others. */
 void shk_table_reap(struct shmkit_segment *segment);
 
 /* What a dead member was making or reaping in that entry. */
