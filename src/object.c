@@ -18,23 +18,23 @@
 
 /* ---- entries ---- */
 
-/* Fills object from a copied entry. */
+/* Fills object from a copied entry. 0, -EBADMSG: then what is in it means nothing. */
 static int bind(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
-		struct shk_object *ret_object)
+		const struct shk_kind *kind, struct shk_object *object)
 {
-	struct shk_object object = { .segment = segment, .entry = copy->index,
-				     .live_word = copy->word, .offset = copy->fields.offset,
-				     .kind = shk_kind_of(copy->fields.kind) };
-
-	if (!object.kind || shk_shape_from_entry(object.kind, &copy->fields, &object.shape) ||
+	if (!kind || shk_shape_from_entry(kind, &copy->fields, &object->shape) ||
 	    copy->fields.offset < segment->geometry.data_offset ||
 	    copy->fields.offset % SHK_EXTENT_ALIGN)
 		return -EBADMSG;
-	object.base = shk_at(segment, copy->fields.offset, copy->fields.size);
-	if (!object.base)
+	object->base = shk_at(segment, copy->fields.offset, copy->fields.size);
+	if (!object->base)
 		return -EBADMSG;
-	object.entry_word = &shk_entry(segment, copy->index)->word;
-	*ret_object = object;
+	object->segment = segment;
+	object->kind = kind;
+	object->entry_word = &shk_entry(segment, copy->index)->word;
+	object->live_word = copy->word;
+	object->entry = copy->index;
+	object->offset = copy->fields.offset;
 	return 0;
 }
 
@@ -47,7 +47,7 @@ int shk_object_borrow(struct shmkit_segment *segment, uint32_t entry, struct shk
 	/* object:O seq_cst, as in attach(): the open bit before this, DYING before the bits are read. */
 	if (shk_load_seq_cst(&shk_entry(segment, entry)->word) != copy.word)
 		return -ENOENT;
-	return bind(segment, &copy, ret_object);
+	return bind(segment, &copy, shk_kind_of(copy.fields.kind), ret_object);
 }
 
 /* ---- open bits and the locks of read-only openers ---- */
@@ -84,16 +84,23 @@ static void reap_behind(struct shmkit_segment *segment, uint32_t entry)
 		shk_table_reap(segment);
 }
 
+/* What is left in this member's name. */
+static void give_back(struct shk_object *object)
+{
+	struct shmkit_segment *segment = object->segment;
+	struct shmkit_recovery unwanted = { 0 };
+	struct shk_dead self = { .segment = segment, .id = segment->member_id,
+				 .word = segment->member_word, .report = &unwanted };
+
+	object->kind->repair(object, &self);
+}
+
 /*
  * After the last use: gives back what is left in this member's name, then says so. The mutex is
  * held. object may be NULL when the structure was removed.
  */
 static void stop_using(struct shmkit_segment *segment, uint32_t entry, struct shk_object *object)
 {
-	struct shmkit_recovery unwanted = { 0 };
-	struct shk_dead self = { .segment = segment, .id = segment->member_id,
-				 .word = segment->member_word, .report = &unwanted };
-
 	if (--segment->open_counts[entry] != 0)
 		return;
 	if (segment->read_only) {
@@ -105,7 +112,7 @@ static void stop_using(struct shmkit_segment *segment, uint32_t entry, struct sh
 	 * extent may be another's by now. LIVE after the bit was set, the extent cannot go away.
 	 */
 	if (object && object->kind->repair && shk_load_seq_cst(object->entry_word) == object->live_word)
-		object->kind->repair(object, &self);
+		give_back(object);
 	SHK_POINT("object.given_back");
 	shk_member_announce(segment, entry, false);
 }
@@ -197,20 +204,20 @@ static void leave_entry(struct shk_object *object, bool joined)
 static int make_handle(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
 		       struct shk_object **ret_object)
 {
-	struct shk_object *object;
-	struct shk_object bound;
-	int result = bind(segment, copy, &bound);
+	const struct shk_kind *kind = shk_kind_of(copy->fields.kind);
+	struct shk_object *object = kind ? malloc(kind->handle_size) : NULL;
+	int result;
 
-	if (result)
+	if (kind && !object)
+		return shk_fail(-ENOMEM, "no memory for a handle of '%s'", copy->name);
+	if (bind(segment, copy, kind, object)) {
+		free(object);
 		return shk_fail(-EBADMSG, "segment '%s': the entry of '%s' is damaged (kind %u, element size %u, "
 					  "offset %" PRIu64 ", size %" PRIu64 ")", segment->title, copy->name,
 				copy->fields.kind, copy->fields.element_size, copy->fields.offset,
 				copy->fields.size);
-	object = malloc(bound.kind->handle_size);
-	if (!object)
-		return shk_fail(-ENOMEM, "no memory for a handle of '%s'", copy->name);
-	*object = bound;
-	memset(object + 1, 0, bound.kind->handle_size - sizeof(*object));
+	}
+	memset(object + 1, 0, kind->handle_size - sizeof(*object));
 	result = use_entry(segment, copy->index);
 	if (result) {
 		free(object);

@@ -28,13 +28,18 @@ static uint64_t mix(uint64_t hash, uint64_t bytes)
 	return hash ^ hash >> 32;           /* the last bytes of a word reach the upper bits alone */
 }
 
+/* Where 8 bytes of a longer name are taken for those from at: the last overlap those before. */
+static size_t word_at(size_t at, size_t size)
+{
+	return at + 8 <= size ? at : size - 8;
+}
+
 int shk_table_check_name(const struct shmkit_segment *segment, const char *text,
 			 struct shk_name *ret_name)
 {
 	static const uint8_t masks[15] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 	size_t limit = segment->geometry.name_size - 1, size;
-	struct shk_name name = { .text = text, .first = 0 };
-	uint64_t hash, bytes;
+	uint64_t hash, bytes, first = 0;
 
 	if (!text || !text[0])
 		return shk_fail(-EINVAL, "a structure needs a name of 1 to %zu bytes; none was given",
@@ -44,17 +49,20 @@ int shk_table_check_name(const struct shmkit_segment *segment, const char *text,
 		return shk_fail(-ENAMETOOLONG, "name '%.60s%s' has %zu bytes; names in segment '%s' have up "
 					       "to %zu", text, size > 61 ? "..." : "", size - 1,
 				segment->title, limit);
-	name.size = (uint32_t)size;
-	memcpy(&name.first, text, size < 8 ? size : 8);
-	memcpy(&name.mask, masks + (size < 8 ? 8 - size : 0), 8);
-	hash = mix(0, name.first);
+	if (size >= 8)
+		memcpy(&first, text, 8);
+	else
+		memcpy(&first, text, size);
+	hash = mix(0, first);
 	for (size_t at = 8; at < size; at += 8) {
-		/* the last ones overlap what is in already */
-		memcpy(&bytes, text + (at + 8 <= size ? at : size - 8), 8);
+		memcpy(&bytes, text + word_at(at, size), 8);
 		hash = mix(hash, bytes);
 	}
-	name.hash = (uint32_t)(hash * SPREAD >> 32);
-	*ret_name = name;
+	ret_name->text = text;
+	ret_name->size = (uint32_t)size;
+	ret_name->hash = (uint32_t)(hash * SPREAD >> 32);
+	ret_name->first = first;
+	memcpy(&ret_name->mask, masks + (size < 8 ? 8 - size : 0), 8);
 	return 0;
 }
 
@@ -63,10 +71,17 @@ static bool has_name(const struct shmkit_segment *segment, uint32_t index, const
 {
 	const char *text = shk_entry_name(segment, index);
 	/* relaxed: as a copy; and names are padded to 8 bytes */
-	uint64_t first = shk_load_relaxed((const shk_u64 *)(const void *)text);
+	uint64_t there = shk_load_relaxed((const shk_u64 *)(const void *)text), here;
 
-	return ((first ^ name->first) & name->mask) == 0 &&
-	       (name->size <= 8 || strncmp(text + 8, name->text + 8, name->size - 8) == 0);
+	if ((there ^ name->first) & name->mask)
+		return false;
+	for (size_t at = 8; at < name->size; at += 8) {
+		shk_copy_racing(&there, text + word_at(at, name->size), 8);
+		memcpy(&here, name->text + word_at(at, name->size), 8);
+		if (there != here)
+			return false;
+	}
+	return true;
 }
 
 /*
