@@ -135,8 +135,11 @@ int shk_geometry_from_options(const struct shmkit_segment_options *options, uint
 			      struct shk_geometry *ret_geometry,
 			      struct shmkit_segment_options *ret_options);
 
-/* Reads and checks the header of an open file; title names it in messages. */
-int shk_geometry_from_file(int fd, const char *title, bool writable,
+/*
+ * Reads and checks the header of an open file; title names it in messages. length: bytes it is known
+ * to have, 0 when nobody has asked.
+ */
+int shk_geometry_from_file(int fd, uint64_t length, const char *title, bool writable,
 			   struct shk_geometry *ret_geometry);
 
 /* The same for an open segment, as it is now. */
