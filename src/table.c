@@ -143,7 +143,8 @@ uint32_t shk_table_hint_mask(uint32_t max_entries)
 {
 	uint32_t groups = 1;
 
-	while (groups < max_entries)
+	/* a full table fills an eighth of it: hardly a name finds its group taken by others */
+	while (groups < 2 * max_entries)
 		groups *= 2;
 	return groups - 1;
 }
