@@ -70,7 +70,7 @@ const struct shk_kind shk_kind_atomics[6] = {
 
 static uint32_t size_of_kind(uint32_t kind)
 {
-	return shk_kind_of(kind)->fixed_element_size;
+	return shk_kind_atomics[kind - SHMKIT_KIND_ATOMIC_U32].fixed_element_size;
 }
 
 int shk_atomic_create(struct shmkit_segment *segment, const char *name, uint32_t kind,

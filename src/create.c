@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define OWN_MODE 0600u                      /* until it is built */
+
 /* What one call to create works with. */
 struct creation {
 	struct shk_geometry geometry;
@@ -59,8 +61,7 @@ static int size_file(const struct creation *creation, int fd)
 static int set_access(const struct creation *creation, int fd)
 {
 	const struct shmkit_segment_options *options = &creation->options;
-	mode_t mode = options->mode ? options->mode : 0600;
-
+	mode_t mode = options->mode ? options->mode : OWN_MODE;
 	int result = 0;
 
 	if (options->flags & SHMKIT_SEGMENT_GROUP)
@@ -68,7 +69,7 @@ static int set_access(const struct creation *creation, int fd)
 	if (result)
 		return shk_fail(result, "segment '%s' could not be given to group %u: %s", creation->title,
 				options->group, strerror(-result));
-	result = shk_set_mode(fd, mode);
+	result = mode == OWN_MODE ? 0 : shk_set_mode(fd, mode);
 	if (result)
 		return shk_fail(result, "segment '%s' could not be given mode 0%o: %s", creation->title,
 				(unsigned)mode, strerror(-result));
@@ -79,13 +80,21 @@ static int set_access(const struct creation *creation, int fd)
 static int build(const struct creation *creation, int fd, struct shmkit_segment **ret_segment)
 {
 	struct shmkit_segment *segment;
-	const char *name = creation->temporary[0] ? creation->temporary : creation->name;
-	int result = shk_segment_new(fd, name, creation->title, false, &segment);
+	struct stat file;
+	int result = shk_stat(fd, &file);
 
+	if (result) {
+		shk_close(fd);
+		return shk_fail(result, "segment '%s' could not be examined: %s", creation->title,
+				strerror(-result));
+	}
+	/* of a file without a name nobody can find another one by that name */
+	result = shk_segment_new(fd, &file, creation->temporary, creation->title, false, &segment);
 	if (result)
 		return result;
 	/* The umask may have taken our own permission to open it again, for the member's lock. */
-	result = shk_set_mode(fd, 0600);
+	if ((file.st_mode & 07777) != OWN_MODE)
+		result = shk_set_mode(fd, OWN_MODE);
 	if (result)
 		shk_fail(result, "segment '%s' could not be given mode 0600: %s", creation->title,
 			 strerror(-result));
@@ -115,7 +124,7 @@ static int in_use(const struct creation *creation, int old)
 {
 	struct shk_geometry found;
 
-	if (shk_geometry_from_file(old, creation->title, true, &found) == -EPROTO)
+	if (shk_geometry_from_file(old, 0, creation->title, true, &found) == -EPROTO)
 		return shk_fail(-EBUSY, "segment '%s' is damaged, and a process that is alive still has it "
 					"open; end that process, or unlink the segment", creation->title);
 	return shk_fail(-EEXIST, "segment '%s' exists already, and is in use or persistent; open it, or "
@@ -130,14 +139,15 @@ static int replace(const struct creation *creation, struct shmkit_segment *segme
 {
 	struct shk_geometry found;
 	char temporary[64];
-	int old = shk_open_segment_file(creation->name, true);
+	struct stat file;
+	int old = shk_open_segment_file(creation->name, true, &file);
 	int life = -1, result;
 	sigset_t saved;
 
 	if (old < 0)
 		return old == -ENOENT ? -EAGAIN : old;
 	shk_process_enter(&saved);
-	result = shk_life_lock(old, creation->name, creation->title, &life);
+	result = shk_life_lock(old, file.st_dev, file.st_ino, creation->name, creation->title, &life);
 	if (result)
 		goto out;
 	result = -EAGAIN;
@@ -150,7 +160,7 @@ static int replace(const struct creation *creation, struct shmkit_segment *segme
 	}
 	result = shk_probe_write(old, SHK_LOCK_MEMBER, SHK_MAX_MEMBERS);
 	if (result == 0) {
-		int health = shk_geometry_from_file(old, creation->title, true, &found);
+		int health = shk_geometry_from_file(old, 0, creation->title, true, &found);
 
 		/* a newer library's, or one that was meant to stay: not ours to throw away */
 		if (health == 0 && (found.flags & SHMKIT_SEGMENT_PERSIST))
@@ -206,8 +216,10 @@ static int publish(const struct creation *creation, struct shmkit_segment *segme
 static void reopen_by_name(struct shmkit_segment *segment)
 {
 	int fd = shk_open_name(segment->name, true);
+	struct stat file;
 
-	if (fd >= 0 && shk_name_is(segment->name, segment->fd) && shk_name_is(segment->name, fd)) {
+	if (fd >= 0 && shk_stat(fd, &file) == 0 && file.st_ino == segment->inode &&
+	    file.st_dev == segment->device) {
 		int old = segment->fd;
 
 		segment->fd = fd;
@@ -216,34 +228,43 @@ static void reopen_by_name(struct shmkit_segment *segment)
 	shk_close(fd);
 }
 
-static int create_named(struct creation *creation, struct shmkit_segment **ret_segment)
+/* In that file, without its name yet, the whole segment; then the name. Takes fd over. */
+static int make_named(struct creation *creation, int fd, struct shmkit_segment **ret_segment)
 {
 	struct shmkit_segment *segment;
-	int fd = shk_open_unnamed();
-	int result;
+	int result = build(creation, fd, &segment);
 
-	/* no O_TMPFILE in that file system, or no /proc to link it through */
-	if (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL || fd == -ENOSYS ||
-	    (fd >= 0 && !shk_can_link_unnamed())) {
-		shk_close(fd);
+	if (result)
+		return result;
+	SHK_POINT("create.built");
+	result = publish(creation, segment);
+	if (result) {
+		shk_segment_discard(segment);
+		return result;
+	}
+	reopen_by_name(segment);
+	*ret_segment = segment;
+	return 0;
+}
+
+static int create_named(struct creation *creation, struct shmkit_segment **ret_segment)
+{
+	int fd = shk_open_unnamed(), result = fd;
+
+	if (fd >= 0)
+		result = make_named(creation, fd, ret_segment);
+	/* no O_TMPFILE in that file system; or (-ENOENT) no /proc to open such a file through */
+	if (result == -ENOENT || (fd < 0 && (fd == -EOPNOTSUPP || fd == -EISDIR || fd == -EINVAL ||
+					     fd == -ENOSYS))) {
 		fd = shk_open_temporary(creation->temporary);
+		if (fd >= 0) {
+			result = make_named(creation, fd, ret_segment);
+			shk_unlink(creation->temporary);
+		}
 	}
 	if (fd < 0)
 		return shk_fail(fd, "segment '%s' cannot be made in " SHK_SHM_DIR ": %s", creation->title,
 				strerror(-fd));
-	result = build(creation, fd, &segment);
-	if (result == 0) {
-		SHK_POINT("create.built");
-		result = publish(creation, segment);
-		if (result)
-			shk_segment_discard(segment);
-		else
-			reopen_by_name(segment);
-	}
-	if (creation->temporary[0])
-		shk_unlink(creation->temporary);
-	if (result == 0)
-		*ret_segment = segment;
 	return result;
 }
 

@@ -253,7 +253,7 @@ static int check_header(const struct shk_header_shm *header, uint64_t file_size,
 	return 0;
 }
 
-int shk_geometry_from_file(int fd, const char *title, bool writable,
+int shk_geometry_from_file(int fd, uint64_t length, const char *title, bool writable,
 			   struct shk_geometry *ret_geometry)
 {
 	struct shk_header_shm header;
@@ -265,10 +265,12 @@ int shk_geometry_from_file(int fd, const char *title, bool writable,
 					 "bytes", title, sizeof(header));
 	if (result)
 		return shk_fail(result, "the header of '%s' could not be read: %s", title, strerror(-result));
+	/* A file only grows: one that was long enough still is. */
+	if (header.size <= length)
+		return check_header(&header, length, title, writable, ret_geometry);
 	/*
-	 * The size was read first, the file's length now: a file only grows. The fence is for machines
-	 * that would read them the other way round; neither call of the kernel's need order anything.
-	 * Pairs with grow:W.
+	 * The size was read first, the file's length now. The fence is for machines that would read them
+	 * the other way round; neither call of the kernel's need order anything. Pairs with grow:W.
 	 */
 	shk_fence_acquire();
 	result = shk_stat(fd, &file);
@@ -282,7 +284,7 @@ int shk_geometry_of(struct shmkit_segment *segment, struct shk_geometry *ret_geo
 	struct shk_header_shm header;
 
 	if (shk_segment_fd_is_ours(segment))
-		return shk_geometry_from_file(segment->fd, segment->title, false, ret_geometry);
+		return shk_geometry_from_file(segment->fd, 0, segment->title, false, ret_geometry);
 	/* Its descriptor was closed by somebody: what is mapped is all there is to look at. */
 	memcpy(&header, shk_header(segment), sizeof(header));
 	return check_header(&header, UINT64_MAX, segment->title, false, ret_geometry);

@@ -115,6 +115,7 @@ static bool entry_info(struct shmkit_segment *segment, const struct shk_entry_co
 int shk_object_get_info(const struct shk_object *object, struct shmkit_entry_info *ret_info)
 {
 	struct shmkit_entry_info info;
+	char name[SHK_MAX_NAME_SIZE];
 	struct shk_entry_copy copy;
 	int result;
 
@@ -125,23 +126,24 @@ int shk_object_get_info(const struct shk_object *object, struct shmkit_entry_inf
 		result = shk_object_enter(object);
 	if (result)
 		return result;
-	if (shk_table_copy(object->segment, object->entry, &copy) != SHK_ENTRY_LIVE ||
+	if (shk_table_copy(object->segment, object->entry, name, &copy) != SHK_ENTRY_LIVE ||
 	    copy.word != object->live_word || !entry_info(object->segment, &copy, &info))
 		return shk_fail_fixed(-ESTALE, "the structure was removed from its segment");
 	shk_struct_out(ret_info, &info, sizeof(info));
 	return 0;
 }
 
-static int do_find(struct shmkit_segment *segment, const char *name,
+static int do_find(struct shmkit_segment *segment, const char *text,
 			struct shmkit_entry_info *ret_entry)
 {
 	struct shmkit_entry_info info;
 	struct shk_entry_copy copy;
+	struct shk_name name;
 	int result;
 
 	if (!segment)
 		return null_segment("shmkit_segment_find");
-	result = shk_table_check_name(segment, name);
+	result = shk_table_check_name(segment, text, &name);
 	if (!result && ret_entry)
 		result = shk_struct_check(ret_entry, sizeof(info), "shmkit_segment_find");
 	if (!result)
@@ -149,8 +151,8 @@ static int do_find(struct shmkit_segment *segment, const char *name,
 	if (result)
 		return result;
 	do {
-		if (!shk_table_find(segment, name, false, &copy))
-			return shk_fail(-ENOENT, "segment '%s' holds no '%s'", segment->title, name);
+		if (!shk_table_find(segment, &name, false, &copy))
+			return shk_fail(-ENOENT, "segment '%s' holds no '%s'", segment->title, text);
 	} while (ret_entry && !entry_info(segment, &copy, &info));
 	if (ret_entry)
 		shk_struct_out(ret_entry, &info, sizeof(info));
@@ -161,6 +163,7 @@ static int do_next_entry(struct shmkit_segment *segment, uint32_t *cursor,
 			      struct shmkit_entry_info *ret_entry)
 {
 	struct shmkit_entry_info info;
+	char name[SHK_MAX_NAME_SIZE];
 	struct shk_entry_copy copy;
 	int result;
 
@@ -172,7 +175,7 @@ static int do_next_entry(struct shmkit_segment *segment, uint32_t *cursor,
 	if (result)
 		return result;
 	while (*cursor < segment->geometry.max_entries) {
-		if (shk_table_copy(segment, (*cursor)++, &copy) != SHK_ENTRY_LIVE ||
+		if (shk_table_copy(segment, (*cursor)++, name, &copy) != SHK_ENTRY_LIVE ||
 		    !entry_info(segment, &copy, &info))
 			continue;
 		shk_struct_out(ret_entry, &info, sizeof(info));
@@ -183,7 +186,7 @@ static int do_next_entry(struct shmkit_segment *segment, uint32_t *cursor,
 
 struct name_wait {
 	struct shmkit_segment *segment;
-	const char *name;
+	struct shk_name name;
 };
 
 static int64_t try_find(void *context)
@@ -194,17 +197,17 @@ static int64_t try_find(void *context)
 
 	if (result)
 		return result;
-	return shk_table_find(wait->segment, wait->name, false, &copy) ? 0 : -EAGAIN;
+	return shk_table_find(wait->segment, &wait->name, false, &copy) ? 0 : -EAGAIN;
 }
 
 static int do_wait_for(struct shmkit_segment *segment, const char *name, int64_t timeout_ns)
 {
-	struct name_wait wait = { segment, name };
+	struct name_wait wait = { .segment = segment };
 	int result;
 
 	if (!segment)
 		return null_segment("shmkit_segment_wait_for");
-	result = shk_table_check_name(segment, name);
+	result = shk_table_check_name(segment, name, &wait.name);
 	if (result)
 		return result;
 	result = (int)shk_wait_until(segment, &shk_header(segment)->table_event, timeout_ns, try_find, &wait);
@@ -214,22 +217,23 @@ static int do_wait_for(struct shmkit_segment *segment, const char *name, int64_t
 	return result;
 }
 
-static int do_remove(struct shmkit_segment *segment, const char *name)
+static int do_remove(struct shmkit_segment *segment, const char *text)
 {
 	struct shk_entry_copy copy;
+	struct shk_name name;
 	uint64_t dying;
 	int result;
 
 	if (!segment)
 		return null_segment("shmkit_segment_remove");
-	result = shk_table_check_name(segment, name);
+	result = shk_table_check_name(segment, text, &name);
 	if (!result)
 		result = shk_segment_enter_write(segment, "shmkit_segment_remove");
 	if (result)
 		return result;
 	do {
-		if (!shk_table_find(segment, name, false, &copy))
-			return shk_fail(-ENOENT, "segment '%s' holds no '%s' to remove", segment->title, name);
+		if (!shk_table_find(segment, &name, false, &copy))
+			return shk_fail(-ENOENT, "segment '%s' holds no '%s' to remove", segment->title, text);
 		dying = shk_entry_word(shk_entry_generation(copy.word), SHK_ENTRY_DYING, 0);
 		/* remove:W seq_cst. Before the open bits are read; openers set theirs before they re-read. */
 	} while (!shk_cas_seq_cst(&shk_entry(segment, copy.index)->word, copy.word, dying));
@@ -342,10 +346,11 @@ static int damaged_entry(struct shmkit_segment *segment, const struct shk_entry_
 
 static int check_entry(struct shmkit_segment *segment, uint32_t index)
 {
+	char name[SHK_MAX_NAME_SIZE], other_name[SHK_MAX_NAME_SIZE];
 	struct shk_entry_copy copy, other;
 	struct shk_object object;
 	uint64_t word = shk_load_acquire(&shk_entry(segment, index)->word);
-	unsigned state = shk_table_copy(segment, index, &copy);
+	unsigned state = shk_table_copy(segment, index, name, &copy);
 	int result;
 
 	if (shk_entry_state(word) > SHK_ENTRY_REAP)
@@ -353,7 +358,7 @@ static int check_entry(struct shmkit_segment *segment, uint32_t index)
 				segment->title, index, shk_entry_state(word));
 	if (state != SHK_ENTRY_LIVE)
 		return 0;
-	if (!memchr(shk_entry_name(segment, index), '\0', segment->geometry.name_size) || !copy.name[0])
+	if (!memchr(shk_entry_name(segment, index), '\0', segment->geometry.name_size) || !name[0])
 		return damaged_entry(segment, &copy, "its name has no end or no beginning");
 	result = shk_object_visit(segment, index, &object);
 	if (result == -ENOENT || result == -EAGAIN)
@@ -363,8 +368,8 @@ static int check_entry(struct shmkit_segment *segment, uint32_t index)
 	result = object.kind->check ? object.kind->check(&object) : 0;
 	shk_object_end_visit(segment, index);
 	for (uint32_t i = 0; i < index && !result; i++)
-		if (shk_table_copy(segment, i, &other) == SHK_ENTRY_LIVE &&
-		    strcmp(other.name, copy.name) == 0 &&
+		if (shk_table_copy(segment, i, other_name, &other) == SHK_ENTRY_LIVE &&
+		    strcmp(other_name, name) == 0 &&
 		    shk_load_acquire(&shk_entry(segment, index)->word) == copy.word &&
 		    shk_load_acquire(&shk_entry(segment, i)->word) == other.word)
 			return damaged_entry(segment, &copy, "its name is there twice");

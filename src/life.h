@@ -23,14 +23,16 @@
 
 #include "segment.h"
 
+#include <sys/stat.h>
+
 /* "/game" or "game" -> "game". 0, -EINVAL, -ENAMETOOLONG. */
 int shk_check_segment_name(const char *name, const char **ret_bare);
 
 /*
- * A handle without a mapping yet; takes fd over, also on failure. name may be "" (title stands for
- * it in messages).
+ * A handle without a mapping yet; takes fd over, also on failure. file: what fstat() says of it.
+ * name may be "" (title stands for it in messages).
  */
-int shk_segment_new(int fd, const char *name, const char *title, bool read_only,
+int shk_segment_new(int fd, const struct stat *file, const char *name, const char *title, bool read_only,
 		    struct shmkit_segment **ret_segment);
 
 /* Maps geometry.max_size bytes. 0, -ENOMEM, -EFBIG. */
@@ -46,15 +48,15 @@ void shk_segment_advise(struct shmkit_segment *segment, uint32_t flags);
 void shk_segment_discard(struct shmkit_segment *segment);
 
 /*
- * Takes SHK_LOCK_LIFE through a description of its own, told in *ret_fd. Under the process lock:
- * a child forked meanwhile would share the description. 0; -EBUSY when a living process has held
- * it for long (last error set); or why not.
+ * Takes SHK_LOCK_LIFE of the file that fd refers to (inode, of device) through a description of its
+ * own, told in *ret_fd. Under the process lock: a child forked meanwhile would share the
+ * description. 0; -EBUSY when a living process has held it for long (last error set); or why not.
  */
-int shk_life_lock(int fd, const char *name, const char *title, int *ret_fd);
+int shk_life_lock(int fd, dev_t device, ino_t inode, const char *name, const char *title, int *ret_fd);
 void shk_life_unlock(int life_fd);          /* takes -1 */
 
-/* Opens what has that name if it is a regular file; last error tells why not. */
-int shk_open_segment_file(const char *name, bool writable);
+/* Opens what has that name if it is a regular file; last error tells why not. ret_file: fstat(). */
+int shk_open_segment_file(const char *name, bool writable, struct stat *ret_file);
 
 /* Does name name the file that fd refers to? */
 bool shk_name_is(const char *name, int fd);

@@ -134,7 +134,7 @@ static int take_id(struct shmkit_segment *segment, uint32_t id, int fd)
 /* 0; -EAGAIN when some id is FREE but locked; -EUSERS when all are LIVE; or why not. */
 static int join_once(struct shmkit_segment *segment)
 {
-	int fd = shk_reopen(segment->fd, segment->name, true);
+	int fd = shk_reopen(segment->fd, segment->name, segment->device, segment->inode, true);
 	int result = -EUSERS;
 
 	if (fd < 0)

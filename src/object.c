@@ -18,23 +18,23 @@
 
 /* ---- entries ---- */
 
-/* Fills object from a copied entry. */
+/* Fills object from a copied entry. 0, -EBADMSG: then what is in it means nothing. */
 static int bind(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
-		struct shk_object *ret_object)
+		const struct shk_kind *kind, struct shk_object *object)
 {
-	struct shk_object object = { .segment = segment, .entry = copy->index,
-				     .live_word = copy->word, .offset = copy->fields.offset };
-
-	if (shk_shape_from_entry(&copy->fields, &object.shape) ||
+	if (!kind || shk_shape_from_entry(kind, &copy->fields, &object->shape) ||
 	    copy->fields.offset < segment->geometry.data_offset ||
 	    copy->fields.offset % SHK_EXTENT_ALIGN)
 		return -EBADMSG;
-	object.base = shk_at(segment, copy->fields.offset, copy->fields.size);
-	if (!object.base)
+	object->base = shk_at(segment, copy->fields.offset, copy->fields.size);
+	if (!object->base)
 		return -EBADMSG;
-	object.kind = shk_kind_of(copy->fields.kind);
-	object.entry_word = &shk_entry(segment, copy->index)->word;
-	*ret_object = object;
+	object->segment = segment;
+	object->kind = kind;
+	object->entry_word = &shk_entry(segment, copy->index)->word;
+	object->live_word = copy->word;
+	object->entry = copy->index;
+	object->offset = copy->fields.offset;
 	return 0;
 }
 
@@ -42,12 +42,12 @@ int shk_object_borrow(struct shmkit_segment *segment, uint32_t entry, struct shk
 {
 	struct shk_entry_copy copy;
 
-	if (shk_table_copy(segment, entry, &copy) != SHK_ENTRY_LIVE)
+	if (shk_table_copy(segment, entry, NULL, &copy) != SHK_ENTRY_LIVE)
 		return -ENOENT;
 	/* object:O seq_cst, as in attach(): the open bit before this, DYING before the bits are read. */
 	if (shk_load_seq_cst(&shk_entry(segment, entry)->word) != copy.word)
 		return -ENOENT;
-	return bind(segment, &copy, ret_object);
+	return bind(segment, &copy, shk_kind_of(copy.fields.kind), ret_object);
 }
 
 /* ---- open bits and the locks of read-only openers ---- */
@@ -71,15 +71,36 @@ static int use_entry(struct shmkit_segment *segment, uint32_t entry)
 }
 
 /*
+ * After an open bit was cleared. object:C seq_cst. The bit before this, DYING before the remover
+ * read the bits (remove:W): either this sees DYING, or he has seen no bit of ours and reaps. Where
+ * several clear theirs, the one whose bit was cleared last sees none. What nobody could see off,
+ * for a read-only opener was there, which tells nobody that it goes, is tried again by whoever has
+ * met it: unreaped. That word is private, and a hint.
+ */
+static void reap_behind(struct shmkit_segment *segment, uint32_t entry)
+{
+	if (shk_entry_state(shk_load_seq_cst(&shk_entry(segment, entry)->word)) == SHK_ENTRY_DYING ||
+	    __atomic_load_n(&segment->unreaped, __ATOMIC_RELAXED))
+		shk_table_reap(segment);
+}
+
+/* What is left in this member's name. */
+static void give_back(struct shk_object *object)
+{
+	struct shmkit_segment *segment = object->segment;
+	struct shmkit_recovery unwanted = { 0 };
+	struct shk_dead self = { .segment = segment, .id = segment->member_id,
+				 .word = segment->member_word, .report = &unwanted };
+
+	object->kind->repair(object, &self);
+}
+
+/*
  * After the last use: gives back what is left in this member's name, then says so. The mutex is
  * held. object may be NULL when the structure was removed.
  */
 static void stop_using(struct shmkit_segment *segment, uint32_t entry, struct shk_object *object)
 {
-	struct shmkit_recovery unwanted = { 0 };
-	struct shk_dead self = { .segment = segment, .id = segment->member_id,
-				 .word = segment->member_word, .report = &unwanted };
-
 	if (--segment->open_counts[entry] != 0)
 		return;
 	if (segment->read_only) {
@@ -91,7 +112,7 @@ static void stop_using(struct shmkit_segment *segment, uint32_t entry, struct sh
 	 * extent may be another's by now. LIVE after the bit was set, the extent cannot go away.
 	 */
 	if (object && object->kind->repair && shk_load_seq_cst(object->entry_word) == object->live_word)
-		object->kind->repair(object, &self);
+		give_back(object);
 	SHK_POINT("object.given_back");
 	shk_member_announce(segment, entry, false);
 }
@@ -155,6 +176,9 @@ void shk_object_end_visit(struct shmkit_segment *segment, uint32_t entry)
 			shk_member_announce(segment, entry, false);
 	}
 	pthread_mutex_unlock(&segment->mutex);
+	/* Dies here: nothing announced, perhaps DYING. Whoever looks next reaps. */
+	SHK_POINT("object.visited");
+	reap_behind(segment, entry);
 }
 
 static void leave_entry(struct shk_object *object, bool joined)
@@ -169,6 +193,9 @@ static void leave_entry(struct shk_object *object, bool joined)
 	pthread_mutex_lock(&segment->mutex);
 	stop_using(segment, object->entry, object);
 	pthread_mutex_unlock(&segment->mutex);
+	/* Dies here: nothing announced, perhaps DYING. Whoever looks next reaps. */
+	SHK_POINT("object.left");
+	reap_behind(segment, object->entry);
 }
 
 /* ---- life ---- */
@@ -177,19 +204,20 @@ static void leave_entry(struct shk_object *object, bool joined)
 static int make_handle(struct shmkit_segment *segment, const struct shk_entry_copy *copy,
 		       struct shk_object **ret_object)
 {
-	struct shk_object *object;
-	struct shk_object bound;
-	int result = bind(segment, copy, &bound);
+	const struct shk_kind *kind = shk_kind_of(copy->fields.kind);
+	struct shk_object *object = kind ? malloc(kind->handle_size) : NULL;
+	int result;
 
-	if (result)
+	if (kind && !object)
+		return shk_fail(-ENOMEM, "no memory for a handle of '%s'", copy->name);
+	if (bind(segment, copy, kind, object)) {
+		free(object);
 		return shk_fail(-EBADMSG, "segment '%s': the entry of '%s' is damaged (kind %u, element size %u, "
 					  "offset %" PRIu64 ", size %" PRIu64 ")", segment->title, copy->name,
 				copy->fields.kind, copy->fields.element_size, copy->fields.offset,
 				copy->fields.size);
-	object = calloc(1, bound.kind->handle_size);
-	if (!object)
-		return shk_fail(-ENOMEM, "no memory for a handle of '%s'", copy->name);
-	*object = bound;
+	}
+	memset(object + 1, 0, kind->handle_size - sizeof(*object));
 	result = use_entry(segment, copy->index);
 	if (result) {
 		free(object);
@@ -238,13 +266,13 @@ static int no_result(void)
 	return shk_fail(-EINVAL, "the result pointer is NULL");
 }
 
-static int check_arguments(struct shmkit_segment *segment, const char *name)
+static int check_arguments(struct shmkit_segment *segment, const char *text, struct shk_name *ret_name)
 {
 	int result;
 
 	if (!segment)
 		return shk_fail(-EINVAL, "segment is NULL");
-	result = shk_table_check_name(segment, name);
+	result = shk_table_check_name(segment, text, ret_name);
 	return result ? result : shk_segment_enter(segment);
 }
 
@@ -261,18 +289,19 @@ static int leave(struct shmkit_segment *segment, int result, struct shk_object *
 	return left;
 }
 
-static int open_existing(struct shmkit_segment *segment, const char *name, uint32_t kind,
+static int open_existing(struct shmkit_segment *segment, const char *text, uint32_t kind,
 			 uint32_t element_size, struct shk_object **ret_object)
 {
 	struct shk_entry_copy copy;
-	int result = check_arguments(segment, name);
+	struct shk_name name;
+	int result = check_arguments(segment, text, &name);
 
 	if (result)
 		return result;
 	do {
-		if (!shk_table_find(segment, name, false, &copy))
+		if (!shk_table_find(segment, &name, false, &copy))
 			return shk_fail(-ENOENT, "segment '%s' holds no '%s'; shmkit_segment_wait_for() waits "
-						 "until it is made", segment->title, name);
+						 "until it is made", segment->title, text);
 		result = shk_shape_check_kind(segment, &copy, kind, element_size);
 		if (!result)
 			result = attach(segment, &copy, ret_object);
@@ -284,8 +313,8 @@ static int open_existing(struct shmkit_segment *segment, const char *name, uint3
  * 0; -EEXIST with *ret_found telling who has the name. The handle is there before the name is: a
  * structure that is removed at once is stale to its maker, like to everybody, and not a failure.
  */
-static int create(struct shmkit_segment *segment, const char *name, const struct shk_shape *shape,
-		  const char *schema, uint64_t initial, struct shk_entry_copy *ret_found,
+static int create(struct shmkit_segment *segment, const struct shk_name *name,
+		  const struct shk_shape *shape, const char *schema, uint64_t initial, struct shk_entry_copy *ret_found,
 		  struct shk_object **ret_object)
 {
 	struct shk_object *object;
@@ -294,7 +323,6 @@ static int create(struct shmkit_segment *segment, const char *name, const struct
 
 	if (result)
 		return result;
-	strlcpy(ret_found->name, name, sizeof(ret_found->name));
 	result = make_handle(segment, ret_found, &object);
 	if (result) {
 		shk_table_abandon(segment, ret_found);
@@ -324,7 +352,7 @@ static int enter_create(struct shmkit_segment *segment, const char *name)
 	return shk_segment_enter(segment);
 }
 
-static int create_new(struct shmkit_segment *segment, const char *name, uint32_t kind,
+static int create_new(struct shmkit_segment *segment, const char *text, uint32_t kind,
 		      uint32_t element_size, uint64_t capacity,
 		      const struct shmkit_object_options *options, uint64_t initial,
 		      struct shk_object **ret_object)
@@ -332,16 +360,17 @@ static int create_new(struct shmkit_segment *segment, const char *name, uint32_t
 	char schema[SHK_SCHEMA_SIZE];
 	struct shk_entry_copy found;
 	struct shk_shape shape;
-	int result = check_arguments(segment, name);
+	struct shk_name name;
+	int result = check_arguments(segment, text, &name);
 
 	if (!result)
-		result = enter_create(segment, name);
+		result = enter_create(segment, text);
 	if (!result)
 		result = shk_shape_from_options(kind, element_size, capacity, options, &shape, schema);
 	if (result)
 		return result;
 	do {
-		result = create(segment, name, &shape, schema, initial, &found, ret_object);
+		result = create(segment, &name, &shape, schema, initial, &found, ret_object);
 		if (result != -EEXIST || shk_entry_state(found.word) == SHK_ENTRY_LIVE)
 			return result;
 		/* Somebody is making it: it exists once he is done, or he died and it does not. */
@@ -350,7 +379,7 @@ static int create_new(struct shmkit_segment *segment, const char *name, uint32_t
 	return result;
 }
 
-static int open_or_create(struct shmkit_segment *segment, const char *name, uint32_t kind,
+static int open_or_create(struct shmkit_segment *segment, const char *text, uint32_t kind,
 			  uint32_t element_size, uint64_t capacity,
 			  const struct shmkit_object_options *options, uint64_t initial,
 			  struct shk_object **ret_object)
@@ -358,14 +387,15 @@ static int open_or_create(struct shmkit_segment *segment, const char *name, uint
 	char schema[SHK_SCHEMA_SIZE];
 	struct shk_entry_copy found;
 	struct shk_shape shape;
-	int result = check_arguments(segment, name);
+	struct shk_name name;
+	int result = check_arguments(segment, text, &name);
 
 	if (!result)
 		result = shk_shape_from_options(kind, element_size, capacity, options, &shape, schema);
 	if (result)
 		return result;
 	for (;;) {
-		if (shk_table_find(segment, name, false, &found)) {
+		if (shk_table_find(segment, &name, false, &found)) {
 			result = shk_shape_check_same(segment, &found, &shape);
 			if (!result)
 				result = attach(segment, &found, ret_object);
@@ -378,10 +408,10 @@ static int open_or_create(struct shmkit_segment *segment, const char *name, uint
 				return result;
 			continue;
 		}
-		result = enter_create(segment, name);
+		result = enter_create(segment, text);
 		if (result)
 			return result;
-		result = create(segment, name, &shape, schema, initial, &found, ret_object);
+		result = create(segment, &name, &shape, schema, initial, &found, ret_object);
 		if (result == 0)
 			return 1;
 		if (result != -EEXIST)
@@ -443,8 +473,6 @@ void shk_object_close(struct shk_object *object)
 	if (object->kind->close)
 		object->kind->close(object, joined && !segment->read_only);
 	leave_entry(object, joined);
-	if (joined)
-		shk_table_reap(segment);
 	free(object);
 	shk_segment_put(segment);
 }

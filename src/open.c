@@ -20,18 +20,18 @@
 	 SHMKIT_SEGMENT_GUARD)
 #define LIFE_ROUNDS 1000                    /* of 1 ms */
 
-/* Opened, checked, mapped, joined. Takes fd over. */
-static int attach(int fd, const char *name, const char *title, uint32_t flags,
+/* Opened, examined (file), checked, mapped, joined. Takes fd over. */
+static int attach(int fd, const struct stat *file, const char *name, const char *title, uint32_t flags,
 		  struct shmkit_segment **ret_segment)
 {
 	bool read_only = flags & SHMKIT_READ_ONLY;
 	struct shk_geometry geometry;
 	struct shmkit_segment *segment;
-	int result = shk_segment_new(fd, name, title, read_only, &segment);
+	int result = shk_segment_new(fd, file, name, title, read_only, &segment);
 
 	if (result)
 		return result;
-	result = shk_geometry_from_file(fd, title, !read_only, &geometry);
+	result = shk_geometry_from_file(fd, (uint64_t)file->st_size, title, !read_only, &geometry);
 	if (!result)
 		result = shk_segment_map(segment, &geometry);
 	if (!result)
@@ -63,9 +63,8 @@ static int is_staying(const struct shmkit_segment *segment)
 				"process that does not go on; continue or end it", segment->title);
 }
 
-int shk_open_segment_file(const char *name, bool writable)
+int shk_open_segment_file(const char *name, bool writable, struct stat *ret_file)
 {
-	struct stat file;
 	int fd = shk_open_name(name, writable);
 	int result;
 
@@ -80,8 +79,8 @@ int shk_open_segment_file(const char *name, bool writable)
 	if (fd < 0)
 		return shk_fail(fd, "segment '%s' could not be opened to %s: %s", name,
 				writable ? "write" : "read", strerror(-fd));
-	result = shk_stat(fd, &file);
-	if (result == 0 && S_ISREG(file.st_mode))
+	result = shk_stat(fd, ret_file);
+	if (result == 0 && S_ISREG(ret_file->st_mode))
 		return fd;
 	shk_close(fd);
 	return result ? shk_fail(result, "segment '%s' could not be examined: %s", name, strerror(-result))
@@ -94,7 +93,7 @@ static bool is_left_over(int fd, const char *name)
 {
 	struct shk_geometry geometry;
 
-	return shk_geometry_from_file(fd, name, true, &geometry) == 0 &&
+	return shk_geometry_from_file(fd, 0, name, true, &geometry) == 0 &&
 	       !(geometry.flags & SHMKIT_SEGMENT_PERSIST) &&
 	       shk_probe_write(fd, SHK_LOCK_MEMBER, SHK_MAX_MEMBERS) == 0;
 }
@@ -103,7 +102,8 @@ int shk_open_by_name(const char *name, uint32_t flags, struct shmkit_segment **r
 {
 	for (;;) {
 		struct shmkit_segment *segment;
-		int fd = shk_open_segment_file(name, !(flags & SHMKIT_READ_ONLY));
+		struct stat file;
+		int fd = shk_open_segment_file(name, !(flags & SHMKIT_READ_ONLY), &file);
 		int result;
 
 		if (fd < 0)
@@ -112,7 +112,7 @@ int shk_open_by_name(const char *name, uint32_t flags, struct shmkit_segment **r
 			shk_close(fd);
 			return shk_fail(-EPROTO, "segment '%s' is left over: no member of it is alive", name);
 		}
-		result = attach(fd, name, name, flags, &segment);
+		result = attach(fd, &file, name, name, flags, &segment);
 		if (result)
 			return result;
 		SHK_POINT("open.joined");
@@ -238,21 +238,21 @@ int shmkit_segment_open_fd(int fd, uint32_t flags, struct shmkit_segment **ret_s
 	if (name[0])
 		strlcpy(title, name, sizeof(title));
 	/* A description of its own: locks through the one that was passed would be shared. */
-	own = shk_reopen(fd, name, !(flags & SHMKIT_READ_ONLY));
+	own = shk_reopen(fd, name, file.st_dev, file.st_ino, !(flags & SHMKIT_READ_ONLY));
 	if (own < 0)
 		return shk_fail(own, "%s cannot be opened anew to %s: %s", title,
 				flags & SHMKIT_READ_ONLY ? "read" : "write", strerror(-own));
-	result = attach(own, name, title, flags, ret_segment);
+	result = attach(own, &file, name, title, flags, ret_segment);
 	if (result == 0)
 		shk_look(*ret_segment);
 	return result;
 }
 
 /* 0; -EAGAIN: the name has come to name another file; or why not. */
-static int unlink_file(int fd, const char *name)
+static int unlink_file(int fd, const struct stat *file, const char *name)
 {
 	int life = -1;
-	int result = shk_life_lock(fd, name, name, &life);
+	int result = shk_life_lock(fd, file->st_dev, file->st_ino, name, name, &life);
 
 	if (result)
 		return result;
@@ -275,13 +275,14 @@ int shmkit_segment_unlink(const char *name)
 	if (result)
 		return result;
 	do {
-		int fd = shk_open_segment_file(bare, true);
+		struct stat file;
+		int fd = shk_open_segment_file(bare, true, &file);
 
 		if (fd < 0)
 			return fd;
 		if (shk_is_segment(fd)) {
 			shk_process_enter(&saved);
-			result = unlink_file(fd, bare);
+			result = unlink_file(fd, &file, bare);
 			shk_process_leave(&saved);
 		} else {
 			result = shk_fail(-EPROTO, "'%s' is not a shmkit segment and is left alone", bare);

@@ -8,6 +8,7 @@
 #include "object.h"
 #include "repair.h"
 #include "sys.h"
+#include "table.h"
 
 #include <errno.h>
 #include <string.h>
@@ -33,12 +34,10 @@ int shk_check_segment_name(const char *name, const char **ret_bare)
 	return 0;
 }
 
-int shk_segment_new(int fd, const char *name, const char *title, bool read_only,
+int shk_segment_new(int fd, const struct stat *file, const char *name, const char *title, bool read_only,
 		    struct shmkit_segment **ret_segment)
 {
 	struct shmkit_segment *segment = calloc(1, sizeof(*segment));
-	struct stat file;
-	int result;
 
 	if (!segment) {
 		shk_close(fd);
@@ -53,13 +52,8 @@ int shk_segment_new(int fd, const char *name, const char *title, bool read_only,
 	strlcpy(segment->name, name, sizeof(segment->name));
 	strlcpy(segment->title, title, sizeof(segment->title));
 	strlcpy(segment->label, getprogname() ? getprogname() : "", sizeof(segment->label));
-	result = shk_stat(fd, &file);
-	if (result) {
-		shk_segment_discard(segment);
-		return shk_fail(result, "segment '%s' could not be examined: %s", title, strerror(-result));
-	}
-	segment->device = file.st_dev;
-	segment->inode = file.st_ino;
+	segment->device = file->st_dev;
+	segment->inode = file->st_ino;
 	*ret_segment = segment;
 	return 0;
 }
@@ -78,10 +72,12 @@ int shk_segment_map(struct shmkit_segment *segment, const struct shk_geometry *g
 				(unsigned long long)geometry->max_size, strerror(-result));
 	segment->base = base;
 	segment->geometry = *geometry;
-	segment->open_counts = reallocarray(NULL, geometry->max_entries, sizeof(uint32_t));
+	segment->hint_mask = shk_table_hint_mask(geometry->max_entries);
+	segment->open_counts = calloc(geometry->max_entries + (segment->hint_mask + 1) * SHK_HINT_WAYS,
+				      sizeof(uint32_t));
 	if (!segment->open_counts)
 		return shk_fail(-ENOMEM, "no memory for a handle of segment '%s'", segment->title);
-	memset(segment->open_counts, 0, geometry->max_entries * sizeof(uint32_t));
+	segment->hints = segment->open_counts + geometry->max_entries;
 	return 0;
 }
 
@@ -122,7 +118,7 @@ void shk_segment_discard(struct shmkit_segment *segment)
 	if (segment->base)
 		shk_unmap(segment->base, segment->geometry.max_size);
 	/* closed under us, its number may be another file's by now */
-	if (segment->inode == 0 || shk_segment_fd_is_ours(segment))
+	if (shk_segment_fd_is_ours(segment))
 		shk_close(segment->fd);
 	free(segment->open_counts);
 	pthread_mutex_destroy(&segment->mutex);
@@ -164,7 +160,8 @@ static void forget_parent(struct shmkit_segment *segment)
 /* A description of its own: locks through the parent's would be the parent's. */
 static int own_description(struct shmkit_segment *segment)
 {
-	int fd = shk_reopen(segment->fd, segment->name, !segment->read_only);
+	int fd = shk_reopen(segment->fd, segment->name, segment->device, segment->inode,
+			    !segment->read_only);
 
 	if (fd < 0)
 		return fd;
@@ -239,9 +236,9 @@ int shk_segment_enter_write(struct shmkit_segment *segment, const char *what)
 
 /* ---- the end ---- */
 
-int shk_life_lock(int fd, const char *name, const char *title, int *ret_fd)
+int shk_life_lock(int fd, dev_t device, ino_t inode, const char *name, const char *title, int *ret_fd)
 {
-	int own = shk_reopen(fd, name, true);
+	int own = shk_reopen(fd, name, device, inode, true);
 	int result = own < 0 ? own : -EAGAIN;
 
 	for (int round = 0; result == -EAGAIN && round < LIFE_ROUNDS; round++) {
@@ -293,12 +290,13 @@ static void leave_and_unlink_if_last(struct shmkit_segment *segment)
 	int life = -1;
 
 	/* Where it cannot be had in time the name stays until somebody else closes or removes it. */
-	if (unlinks && shk_life_lock(segment->fd, segment->name, segment->title, &life) == 0) {
+	if (unlinks && shk_life_lock(segment->fd, segment->device, segment->inode, segment->name,
+				     segment->title, &life) == 0) {
 		SHK_POINT("close.locked");
 		/* damaged is looked at last: the count itself may have met the loss */
 		if (shk_member_count_others(segment) == 0 &&
 		    !__atomic_load_n(&segment->damaged, __ATOMIC_ACQUIRE) &&
-		    shk_name_is(segment->name, segment->fd))
+		    shk_name_is_segment(segment))
 			shk_unlink(segment->name);
 		/* Dies here: no name; the inode goes with its last mapping. */
 		SHK_POINT("close.unlinked");

@@ -46,6 +46,9 @@ struct shmkit_segment {
 	uint32_t interrupts;                /* calls of shmkit_segment_interrupt() so far */
 	void *lock_page;                    /* pins the member lock */
 	uint32_t *open_counts;              /* [max_entries]: handles of this process on that entry */
+	uint32_t *hints;                    /* where names were found (table.c); behind open_counts */
+	uint32_t hint_mask, hint_turn;
+	uint32_t unreaped;                  /* the last reaping here left an entry DYING */
 	pthread_mutex_t mutex;              /* open_counts, waits; private to the process */
 	LIST_HEAD(, shk_wait) waits;
 	dev_t device;
@@ -132,8 +135,11 @@ int shk_geometry_from_options(const struct shmkit_segment_options *options, uint
 			      struct shk_geometry *ret_geometry,
 			      struct shmkit_segment_options *ret_options);
 
-/* Reads and checks the header of an open file; title names it in messages. */
-int shk_geometry_from_file(int fd, const char *title, bool writable,
+/*
+ * Reads and checks the header of an open file; title names it in messages. length: bytes it is known
+ * to have, 0 when nobody has asked.
+ */
+int shk_geometry_from_file(int fd, uint64_t length, const char *title, bool writable,
 			   struct shk_geometry *ret_geometry);
 
 /* The same for an open segment, as it is now. */

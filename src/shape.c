@@ -109,19 +109,19 @@ int shmkit_object_footprint(uint32_t kind, uint32_t element_size, uint64_t capac
 	return 0;
 }
 
-int shk_shape_from_entry(const struct shk_entry_shm *entry, struct shk_shape *ret_shape)
+int shk_shape_from_entry(const struct shk_kind *kind, const struct shk_entry_shm *entry,
+			 struct shk_shape *ret_shape)
 {
-	const struct shk_kind *kind = shk_kind_of(entry->kind);
 	struct shk_shape shape = {
 		.kind = entry->kind, .element_size = entry->element_size, .flags = entry->flags,
 		.alignment = entry->alignment, .schema_size = entry->schema_size,
 		.requested = entry->requested,
 	};
 
-	if (!kind || shape.element_size < 1 || shape.element_size > SHK_MAX_ELEMENT_SIZE ||
+	if (shape.element_size < 1 || shape.element_size > SHK_MAX_ELEMENT_SIZE ||
 	    shape.alignment < 1 || shape.alignment > SHK_MAX_ALIGNMENT ||
 	    (shape.alignment & (shape.alignment - 1)) || (shape.flags & ~kind->flags) ||
-	    shape.schema_size > SHK_SCHEMA_SIZE || entry->offset % shape.alignment ||
+	    shape.schema_size > SHK_SCHEMA_SIZE || (entry->offset & (shape.alignment - 1)) ||
 	    (kind->fixed_element_size && kind->fixed_element_size != shape.element_size) ||
 	    measure(kind, &shape) || shape.size != entry->size || shape.capacity != entry->capacity)
 		return -EBADMSG;

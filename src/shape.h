@@ -13,7 +13,8 @@ int shk_shape_from_options(uint32_t kind_number, uint32_t element_size, uint64_t
 			   char ret_schema[SHK_SCHEMA_SIZE]);
 
 /* As an entry claims, if it can be true. 0 or -EBADMSG (no last error). */
-int shk_shape_from_entry(const struct shk_entry_shm *entry, struct shk_shape *ret_shape);
+int shk_shape_from_entry(const struct shk_kind *kind, const struct shk_entry_shm *entry,
+			 struct shk_shape *ret_shape);
 
 /*
  * What an entry is against what is asked for now: 0, or -EPROTOTYPE with both in the sentence.

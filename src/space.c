@@ -39,7 +39,7 @@ static struct extent *collect(struct shmkit_segment *segment, uint32_t *ret_coun
 	for (uint32_t index = 0; index < segment->geometry.max_entries; index++) {
 		struct shk_entry_copy copy;
 
-		if (shk_table_copy(segment, index, &copy) == SHK_ENTRY_FREE)
+		if (shk_table_copy(segment, index, NULL, &copy) == SHK_ENTRY_FREE)
 			continue;
 		if (!shk_space_is_inside(segment, copy.fields.offset, copy.fields.size)) {
 			*ret_bad = index;

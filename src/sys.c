@@ -115,26 +115,20 @@ int shk_open_memfd(const char *label)
 	return fd;
 }
 
-int shk_reopen(int fd, const char *name, bool writable)
+int shk_reopen(int fd, const char *name, dev_t device, ino_t inode, bool writable)
 {
 	char path[40];
-	struct stat there, here;
-	int again;
+	struct stat there;
+	int again = name[0] ? shk_open_name(name, writable) : -ENOENT;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	again = KEEP_ERRNO(open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK));
-	if (again >= 0 || again != -ENOENT || !name || !name[0])
-		return again;
-	/* no /proc: by name, if that still names the same file */
-	again = shk_open_name(name, writable);
-	if (again < 0)
-		return again;
-	if (shk_stat(fd, &here) || shk_stat(again, &there) || here.st_ino != there.st_ino ||
-	    here.st_dev != there.st_dev) {
+	/* By name, if that names the same file: half the way, and /proc may be missing. */
+	if (again >= 0) {
+		if (shk_stat(again, &there) == 0 && there.st_ino == inode && there.st_dev == device)
+			return again;
 		shk_close(again);
-		return -ENOENT;
 	}
-	return again;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return KEEP_ERRNO(open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK));
 }
 
 void shk_close(int fd)
@@ -147,7 +141,11 @@ int shk_link_unnamed(int fd, const char *name)
 {
 	struct path path;
 	char from[40];
+	int result = KEEP_ERRNO(linkat(fd, "", AT_FDCWD, path_of(&path, name), AT_EMPTY_PATH));
 
+	/* since Linux 6.10 for one's own file; before, only with a capability */
+	if (result != -ENOENT && result != -EPERM && result != -EINVAL)
+		return result;
 	snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
 	return KEEP_ERRNO(linkat(AT_FDCWD, from, AT_FDCWD, path_of(&path, name), AT_SYMLINK_FOLLOW));
 }
@@ -247,11 +245,6 @@ int shk_set_group(int fd, gid_t group)
 int shk_seal(int fd, bool growing)
 {
 	return KEEP_ERRNO(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL | (growing ? 0 : F_SEAL_GROW)));
-}
-
-bool shk_can_link_unnamed(void)
-{
-	return KEEP_ERRNO(access("/proc/self/fd", X_OK)) == 0;
 }
 
 int shk_map(int fd, uint64_t size, bool writable, void **ret_base)

@@ -22,7 +22,8 @@ int shk_open_name(const char *name, bool writable);
 int shk_open_unnamed(void);                 /* O_TMPFILE in the shm directory */
 int shk_open_temporary(char name[64]);      /* where O_TMPFILE is missing: a name of its own, told */
 int shk_open_memfd(const char *label);
-int shk_reopen(int fd, const char *name, bool writable);   /* a new description of the same file */
+/* A new description of the file that fd refers to: inode, of device; perhaps found by its name, or "". */
+int shk_reopen(int fd, const char *name, dev_t device, ino_t inode, bool writable);
 void shk_close(int fd);
 
 int shk_link_unnamed(int fd, const char *name);            /* -EEXIST */
@@ -40,7 +41,6 @@ int shk_available(int fd, uint64_t *ret_bytes);            /* what its file syst
 int shk_set_mode(int fd, mode_t mode);
 int shk_set_group(int fd, gid_t group);
 int shk_seal(int fd, bool growing);                        /* a memfd: no shrinking; growing: may it grow? */
-bool shk_can_link_unnamed(void);                           /* shk_link_unnamed() works through /proc */
 
 /* Mappings. -errno. */
 int shk_map(int fd, uint64_t size, bool writable, void **ret_base);

@@ -18,63 +18,201 @@
 
 static const char lock_name[] = "the name table";
 
-int shk_table_check_name(const struct shmkit_segment *segment, const char *name)
-{
-	size_t limit = segment->geometry.name_size - 1;
+/* ---- names ---- */
 
-	if (!name || !name[0])
+#define SPREAD UINT64_C(0x9e3779b97f4a7c15)
+
+static uint64_t mix(uint64_t hash, uint64_t bytes)
+{
+	hash = (hash ^ bytes) * SPREAD;
+	return hash ^ hash >> 32;           /* the last bytes of a word reach the upper bits alone */
+}
+
+/* Where 8 bytes of a longer name are taken for those from at: the last overlap those before. */
+static size_t word_at(size_t at, size_t size)
+{
+	return at + 8 <= size ? at : size - 8;
+}
+
+int shk_table_check_name(const struct shmkit_segment *segment, const char *text,
+			 struct shk_name *ret_name)
+{
+	static const uint8_t masks[15] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	size_t limit = segment->geometry.name_size - 1, size;
+	uint64_t hash, bytes, first = 0;
+
+	if (!text || !text[0])
 		return shk_fail(-EINVAL, "a structure needs a name of 1 to %zu bytes; none was given",
 				limit);
-	if (strlen(name) > limit)
+	size = strlen(text) + 1;
+	if (size > limit + 1)
 		return shk_fail(-ENAMETOOLONG, "name '%.60s%s' has %zu bytes; names in segment '%s' have up "
-					       "to %zu", name, strlen(name) > 60 ? "..." : "", strlen(name),
+					       "to %zu", text, size > 61 ? "..." : "", size - 1,
 				segment->title, limit);
+	if (size >= 8)
+		memcpy(&first, text, 8);
+	else
+		memcpy(&first, text, size);
+	hash = mix(0, first);
+	for (size_t at = 8; at < size; at += 8) {
+		memcpy(&bytes, text + word_at(at, size), 8);
+		hash = mix(hash, bytes);
+	}
+	ret_name->text = text;
+	ret_name->size = (uint32_t)size;
+	ret_name->hash = (uint32_t)(hash * SPREAD >> 32);
+	ret_name->first = first;
+	memcpy(&ret_name->mask, masks + (size < 8 ? 8 - size : 0), 8);
 	return 0;
 }
 
-unsigned shk_table_copy(struct shmkit_segment *segment, uint32_t index, struct shk_entry_copy *ret_copy)
+/* Races with one who fills the entry: what it says holds when the word has not changed meanwhile. */
+static bool has_name(const struct shmkit_segment *segment, uint32_t index, const struct shk_name *name)
+{
+	const char *text = shk_entry_name(segment, index);
+	/* relaxed: as a copy; and names are padded to 8 bytes */
+	uint64_t there = shk_load_relaxed((const shk_u64 *)(const void *)text), here;
+
+	if ((there ^ name->first) & name->mask)
+		return false;
+	for (size_t at = 8; at < name->size; at += 8) {
+		shk_copy_racing(&there, text + word_at(at, name->size), 8);
+		memcpy(&here, name->text + word_at(at, name->size), 8);
+		if (there != here)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * With wanted the name is not copied but held against it, and another is SHK_ENTRY_FREE; else it
+ * goes to ret_name, if that is not NULL.
+ */
+static unsigned copy_entry(struct shmkit_segment *segment, uint32_t index, const struct shk_name *wanted,
+			   char *ret_name, struct shk_entry_copy *ret_copy)
 {
 	struct shk_entry_shm *entry = shk_entry(segment, index);
 	uint32_t name_size = segment->geometry.name_size;
 
 	ret_copy->index = index;
+	ret_copy->name = wanted ? wanted->text : ret_name;
 	for (unsigned round = 0; round < COPY_ROUNDS; round++) {
+		bool same = true;
+
 		/* table:R acquire. Pairs with table:W: fields before the word. */
 		ret_copy->word = shk_load_acquire(&entry->word);
 		if (shk_entry_state(ret_copy->word) == SHK_ENTRY_FREE)
 			return SHK_ENTRY_FREE;
 		shk_copy_racing(&ret_copy->fields, entry, sizeof(ret_copy->fields));
-		shk_copy_racing(ret_copy->name, shk_entry_name(segment, index), name_size);
-		ret_copy->name[name_size - 1] = '\0';
+		if (wanted) {
+			same = has_name(segment, index, wanted);
+		} else if (ret_name) {
+			shk_copy_racing(ret_name, shk_entry_name(segment, index), name_size);
+			ret_name[name_size - 1] = '\0';
+		}
 		shk_fence_acquire();
 		/* relaxed: the fence orders the copy before it */
 		if (shk_load_relaxed(&entry->word) == ret_copy->word)
-			return shk_entry_state(ret_copy->word);
+			return same ? shk_entry_state(ret_copy->word) : SHK_ENTRY_FREE;
 		/* again: INIT that has become LIVE is not FREE */
 	}
 	return SHK_ENTRY_FREE;              /* a peer that does nothing but change it */
 }
 
-bool shk_table_find(struct shmkit_segment *segment, const char *name, bool making,
-		    struct shk_entry_copy *ret_copy)
+unsigned shk_table_copy(struct shmkit_segment *segment, uint32_t index, char *ret_name,
+			struct shk_entry_copy *ret_copy)
 {
-	for (uint32_t index = 0; index < segment->geometry.max_entries; index++) {
-		unsigned state = shk_entry_state(shk_load_acquire(&shk_entry(segment, index)->word));
+	return copy_entry(segment, index, NULL, ret_name, ret_copy);
+}
 
-		if (state != SHK_ENTRY_LIVE && !(making && state == SHK_ENTRY_INIT))
-			continue;
-		if (strncmp(shk_entry_name(segment, index), name, segment->geometry.name_size) != 0)
-			continue;
-		state = shk_table_copy(segment, index, ret_copy);
-		if ((state == SHK_ENTRY_LIVE || (making && state == SHK_ENTRY_INIT)) &&
-		    strcmp(ret_copy->name, name) == 0)
+static bool is_taken(unsigned state, bool making)
+{
+	return state == SHK_ENTRY_LIVE || (making && state == SHK_ENTRY_INIT);
+}
+
+/*
+ * A hint is {upper half of the name's hash, entry + 1}: where a name was found last, by any thread
+ * of this process. Nothing rests on it: the entry itself tells whether it has that name, and where
+ * it has not all are looked through. So the accesses are relaxed, and one that is lost is lost.
+ */
+#define HINT_TAG UINT32_C(0xffff0000)
+
+_Static_assert(SHK_MAX_ENTRIES < 0xffff, "an entry fits a hint");
+
+uint32_t shk_table_hint_mask(uint32_t max_entries)
+{
+	uint32_t groups = 1;
+
+	/* a full table fills an eighth of it: hardly a name finds its group taken by others */
+	while (groups < 2 * max_entries)
+		groups *= 2;
+	return groups - 1;
+}
+
+static uint32_t *hints_of(const struct shmkit_segment *segment, const struct shk_name *name)
+{
+	return segment->hints + (name->hash & segment->hint_mask) * SHK_HINT_WAYS;
+}
+
+static bool is_hint_for(uint32_t hint, const struct shk_name *name)
+{
+	return ((hint ^ name->hash) & HINT_TAG) == 0 && hint & ~HINT_TAG;
+}
+
+static void keep_hint(struct shmkit_segment *segment, const struct shk_name *name, uint32_t index)
+{
+	uint32_t *hints = hints_of(segment, name);
+	uint32_t way;
+
+	for (way = 0; way < SHK_HINT_WAYS; way++) {
+		uint32_t hint = __atomic_load_n(&hints[way], __ATOMIC_RELAXED);
+
+		if (hint == 0 || is_hint_for(hint, name))
+			break;
+	}
+	/* all are others', which may be gone by now: each makes room in turn */
+	if (way == SHK_HINT_WAYS)
+		way = __atomic_fetch_add(&segment->hint_turn, 1, __ATOMIC_RELAXED) % SHK_HINT_WAYS;
+	__atomic_store_n(&hints[way], (name->hash & HINT_TAG) | (index + 1), __ATOMIC_RELAXED);
+}
+
+static bool find_by_hint(struct shmkit_segment *segment, const struct shk_name *name, bool making,
+			 struct shk_entry_copy *ret_copy)
+{
+	const uint32_t *hints = hints_of(segment, name);
+
+	for (uint32_t way = 0; way < SHK_HINT_WAYS; way++) {
+		uint32_t hint = __atomic_load_n(&hints[way], __ATOMIC_RELAXED);
+
+		if (is_hint_for(hint, name) &&
+		    is_taken(copy_entry(segment, (hint & ~HINT_TAG) - 1, name, NULL, ret_copy), making))
 			return true;
 	}
 	return false;
 }
 
+bool shk_table_find(struct shmkit_segment *segment, const struct shk_name *name, bool making,
+		    struct shk_entry_copy *ret_copy)
+{
+	if (find_by_hint(segment, name, making, ret_copy))
+		return true;
+	for (uint32_t index = 0; index < segment->geometry.max_entries; index++) {
+		unsigned state = shk_entry_state(shk_load_acquire(&shk_entry(segment, index)->word));
+
+		if (!is_taken(state, making) || !has_name(segment, index, name))
+			continue;
+		if (is_taken(copy_entry(segment, index, name, NULL, ret_copy), making)) {
+			keep_hint(segment, name, index);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- making ---- */
+
 /* Under the table lock. */
-static int take_entry(struct shmkit_segment *segment, const char *name,
+static int take_entry(struct shmkit_segment *segment, const struct shk_name *name,
 		      const struct shk_shape *shape, struct shk_entry_copy *ret_copy)
 {
 	struct shk_entry_shm *entry = NULL, fields;
@@ -84,7 +222,8 @@ static int take_entry(struct shmkit_segment *segment, const char *name,
 	int result;
 
 	if (shk_table_find(segment, name, true, ret_copy))
-		return shk_fail(-EEXIST, "segment '%s' already holds '%s'", segment->title, name);
+		return shk_fail(-EEXIST, "segment '%s' already holds '%s'", segment->title,
+				name->text);
 	for (index = 0; index < segment->geometry.max_entries; index++) {
 		entry = shk_entry(segment, index);
 		word = shk_load_acquire(&entry->word);
@@ -97,7 +236,7 @@ static int take_entry(struct shmkit_segment *segment, const char *name,
 				segment->title, segment->geometry.max_entries);
 	result = shk_space_find(segment, shape->size,
 				shape->alignment > SHK_EXTENT_ALIGN ? shape->alignment : SHK_EXTENT_ALIGN,
-				name, &offset);
+				name->text, &offset);
 	if (result)
 		return result;
 	fields = (struct shk_entry_shm){
@@ -105,7 +244,7 @@ static int take_entry(struct shmkit_segment *segment, const char *name,
 		.requested = shape->requested, .element_size = shape->element_size, .kind = shape->kind,
 		.flags = shape->flags, .alignment = shape->alignment, .schema_size = shape->schema_size,
 	};
-	strlcpy(text, name, sizeof(text));
+	memcpy(text, name->text, name->size);
 	/* table:F release. Pairs with the fence of table:R: FREE before what is filled in. */
 	shk_fence_release();
 	shk_copy_racing(&entry->offset, &fields.offset, sizeof(fields) - sizeof(fields.word));
@@ -115,6 +254,7 @@ static int take_entry(struct shmkit_segment *segment, const char *name,
 	ret_copy->word = shk_entry_word(shk_entry_generation(word) + 1, SHK_ENTRY_INIT,
 					segment->member_id);
 	ret_copy->index = index;
+	ret_copy->name = name->text;
 	ret_copy->fields = fields;
 	/* table:W release. Pairs with table:R. */
 	shk_store_release(&entry->word, ret_copy->word);
@@ -149,8 +289,8 @@ static void take_memory(struct shmkit_segment *segment, uint64_t offset, uint64_
 		shk_punch(segment->fd, offset, size);
 }
 
-static int reserve(struct shmkit_segment *segment, const char *name, const struct shk_shape *shape,
-		   struct shk_entry_copy *ret_copy)
+static int reserve(struct shmkit_segment *segment, const struct shk_name *name,
+		   const struct shk_shape *shape, struct shk_entry_copy *ret_copy)
 {
 	shk_u64 *lock = &shk_header(segment)->table_lock;
 	uint64_t word;
@@ -170,11 +310,11 @@ static int reserve(struct shmkit_segment *segment, const char *name, const struc
 		return 0;
 	shk_table_abandon(segment, ret_copy);
 	return shk_fail(result, "'%s' needs %llu bytes of memory in segment '%s', and the file system in "
-				SHK_SHM_DIR " could not give them: %s", name,
+				SHK_SHM_DIR " could not give them: %s", name->text,
 			(unsigned long long)shape->size, segment->title, strerror(-result));
 }
 
-int shk_table_reserve(struct shmkit_segment *segment, const char *name,
+int shk_table_reserve(struct shmkit_segment *segment, const struct shk_name *name,
 		      const struct shk_shape *shape, struct shk_entry_copy *ret_copy)
 {
 	int result = reserve(segment, name, shape, ret_copy);
@@ -282,10 +422,16 @@ void shk_table_reap(struct shmkit_segment *segment)
 {
 	if (segment->read_only || !segment->member_word)
 		return;                     /* a visitor has no id to reap with */
+	/* relaxed, before the look: a thread that meets one says so after any that had met none before */
+	__atomic_store_n(&segment->unreaped, 0, __ATOMIC_RELAXED);
 	for (uint32_t index = 0; index < segment->geometry.max_entries; index++) {
 		uint64_t word = shk_load_seq_cst(&shk_entry(segment, index)->word);
 
-		if (shk_entry_state(word) == SHK_ENTRY_DYING && !may_be_touched(segment, index))
+		if (shk_entry_state(word) != SHK_ENTRY_DYING)
+			continue;
+		if (may_be_touched(segment, index))
+			__atomic_store_n(&segment->unreaped, 1, __ATOMIC_RELAXED);
+		else
 			reap(segment, index, word);
 	}
 }

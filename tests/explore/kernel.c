@@ -237,11 +237,13 @@ int shk_open_memfd(const char *label)
 	return shk_open_unnamed();
 }
 
-int shk_reopen(int fd, const char *name, bool writable)
+int shk_reopen(int fd, const char *name, dev_t device, ino_t inode, bool writable)
 {
 	struct sim_file *file;
 
 	(void)name;
+	(void)device;
+	(void)inode;
 	sim_yield();
 	file = file_of(fd);
 	if (!file)
@@ -398,11 +400,6 @@ int shk_seal(int fd, bool growing)
 {
 	(void)growing;
 	return file_of(fd) ? 0 : -EBADF;
-}
-
-bool shk_can_link_unnamed(void)
-{
-	return true;
 }
 
 int shk_pread(int fd, void *to, size_t size, uint64_t offset)

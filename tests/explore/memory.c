@@ -348,7 +348,7 @@ void *sim_memset(void *to, int byte, size_t size)
 
 int sim_strncmp(const char *a, const char *b, size_t size)
 {
-	/* a comparison that races is repeated on a copy: no race here */
+	/* of bytes that nobody writes as long as they are announced: no race here */
 	if (sim_is_shared(a) || sim_is_shared(b))
 		sim_yield();
 	return strncmp(a, b, size);

@@ -21,6 +21,7 @@ int sim_mutex_init(pthread_mutex_t *mutex, const void *attributes);
 int sim_mutex_destroy(pthread_mutex_t *mutex);
 
 #define calloc sim_calloc
+#define malloc(size) sim_reallocarray(NULL, 1, size)
 #define reallocarray sim_reallocarray
 #define free sim_free
 #undef memcpy
