@@ -24,8 +24,10 @@ int shk_ring_look(const struct shmkit_ring *ring, struct shk_ring_view *ret_view
 		if (shk_ring_is_shared(sharing)) {
 			read_word = shk_load_acquire(&ring->shm->read_word);
 			read_index = (sharing >> 2) + (uint32_t)read_word;
-		} else {
+		} else if (sharing <= SHK_RING_SHARING) {
 			read_index = shk_load_acquire(&ring->shm->read_index);
+		} else {
+			continue;           /* damaged */
 		}
 		/* pop:W acquire. Pairs with push:C: elements before the index. */
 		write_index = shk_load_acquire(&ring->shm->write_index);

@@ -200,6 +200,8 @@ static void carry_dropped(struct shk_ring_shm *shm, uint32_t dropped)
 /* Makes room for count (at most capacity) by dropping the oldest unread. How many, or -EBADMSG. */
 static int64_t drop_unread(struct shmkit_ring *ring, uint64_t write_index, uint64_t count)
 {
+	bool shared = false;
+
 	for (;;) {
 		struct shk_ring_view view;
 		uint64_t room, drop;
@@ -214,7 +216,10 @@ static int64_t drop_unread(struct shmkit_ring *ring, uint64_t write_index, uint6
 		if (room >= count)
 			return 0;
 		if (!shk_ring_is_shared(view.sharing)) {
+			if (shared)         /* it stays so: somebody else writes there */
+				return shk_object_damaged(&ring->object, "it was shared, and is not");
 			shk_ring_share(ring);
+			shared = true;
 			continue;
 		}
 		drop = count - room;

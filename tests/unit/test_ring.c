@@ -1115,6 +1115,10 @@ static void test_check_impossible_words_ebadmsg(void **state)
 	ring->shm->sharing = 3;
 	assert_int_equal(shmkit_segment_check(segment), -EBADMSG);
 	assert_non_null(strstr(shmkit_last_error(), "who moves the read index"));
+	ring->shm->sharing = 5;             /* neither alone nor shared, and nothing makes it so */
+	assert_int_equal(shmkit_segment_check(segment), -EBADMSG);
+	assert_int_equal(shmkit_ring_push_overwrite(ring, (uint64_t[9]){ 0 }, 9), -EBADMSG);
+	assert_int_equal(shmkit_ring_pop(ring, &value), -EBADMSG);
 	*ring->shm = sound;
 	ring->shm->write_next = 1;
 	assert_int_equal(shmkit_segment_check(segment), -EBADMSG);
