@@ -79,12 +79,13 @@ static void test_open_or_create_eight_at_once_one_creates(void **state)
 	struct board *board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t pids[PROCESSES];
+	const char *name = test_name("many");
 	uint64_t start = test_now_ns();
 
 	(void)state;
 	assert_true(board != MAP_FAILED);
 	for (int i = 0; i < 3; i++)
-		snprintf(board->name[i], sizeof(board->name[i]), "t-many-%d-%d", i, (int)getpid());
+		snprintf(board->name[i], sizeof(board->name[i]), "%s-%d", name, i);
 	for (unsigned i = 0; i < PROCESSES; i++)
 		pids[i] = test_fork(starter, board);
 	for (unsigned round = 0; round < ROUNDS; round++) {
@@ -101,7 +102,7 @@ static void test_open_or_create_eight_at_once_one_creates(void **state)
 		assert_int_equal(board->segments[round], 1);
 		assert_int_equal(board->structures[round], NAMES);
 	}
-	assert_int_equal(test_shm_leftovers("t-many-"), 0);
+	assert_int_equal(test_shm_leftovers(name), 0);
 	munmap(board, sizeof(*board));
 }
 

@@ -30,9 +30,13 @@ const char *test_name(const char *stem)
 {
 	static char buffers[NAME_BUFFERS][NAME_SIZE];
 	static atomic_uint next;
+	static atomic_ullong start;
+	unsigned long long unset = 0, now = test_now_ns() | 1;
 	char *buffer = buffers[atomic_fetch_add(&next, 1) % NAME_BUFFERS];
 
-	snprintf(buffer, NAME_SIZE, "t-%s-%d", stem, (int)getpid());
+	if (atomic_compare_exchange_strong(&start, &unset, now))
+		unset = now;
+	snprintf(buffer, NAME_SIZE, "t-%s-%d-%llx", stem, (int)getpid(), unset);
 	return buffer;
 }
 

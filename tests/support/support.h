@@ -20,10 +20,11 @@
 #define TEST_NO_CHILD (-1001)           /* there was none to wait for */
 
 /**
- * test_name() - A segment name no other test process uses.
+ * test_name() - A segment name no other test process uses, nor one that ended has left behind.
  * @stem: What the test is about.
  *
- * "t-<stem>-<pid>", the pid being the caller's: ask before a fork, not in the child.
+ * "t-<stem>-<pid>-<time of the first call>", the pid being the caller's: ask before a fork, not in
+ * the child.
  *
  * Return: One of 8 static buffers, used in turn.
  */

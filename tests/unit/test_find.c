@@ -76,7 +76,7 @@ static uint64_t used(struct shmkit_segment *segment)
 
 static void test_open_name_made_again_elsewhere_is_found(void **state)
 {
-	const char *name = "test_find";
+	const char *name = test_name("find");
 	struct shmkit_segment *maker = make(name, 8), *other = open_also(name, 0);
 
 	(void)state;
@@ -102,7 +102,7 @@ static void test_open_name_made_again_elsewhere_is_found(void **state)
 
 static void test_open_hint_that_lies_is_not_believed(void **state)
 {
-	struct shmkit_segment *segment = make("test_find", 5);
+	struct shmkit_segment *segment = make(test_name("find"), 5);
 	const char *names[] = { "a", "b", "c", "longer than eight", "longer than eight too" };
 
 	(void)state;
@@ -126,7 +126,7 @@ static void test_open_hint_that_lies_is_not_believed(void **state)
 
 static void test_open_names_that_begin_alike_are_told_apart(void **state)
 {
-	struct shmkit_segment *segment = make("test_find", 32);
+	struct shmkit_segment *segment = make(test_name("find"), 32);
 	const char *text = "abcdefghijklmnopqrstuvwxyz_0123";
 
 	(void)state;
@@ -151,7 +151,7 @@ static void test_open_names_that_begin_alike_are_told_apart(void **state)
 static void test_open_more_names_than_hints_all_are_found(void **state)
 {
 	enum { ENTRIES = 64, ROUNDS = 40 };
-	const char *segment_name = "test_find";
+	const char *segment_name = test_name("find");
 	struct shmkit_segment *maker = make(segment_name, ENTRIES), *other = open_also(segment_name, 0);
 	char name[32];
 
@@ -183,7 +183,7 @@ static void test_open_more_names_than_hints_all_are_found(void **state)
 
 static void test_remove_last_of_two_handles_gives_it_back(void **state)
 {
-	const char *name = "test_find";
+	const char *name = test_name("find");
 	struct shmkit_segment *maker = make(name, 8), *other = open_also(name, 0);
 	struct shmkit_atomic_u64 *here, *there, *again;
 
@@ -206,7 +206,7 @@ static void test_remove_last_of_two_handles_gives_it_back(void **state)
 /* A read-only opener gives nothing back and tells nobody: who has met it looks again. */
 static void test_remove_held_by_an_observer_comes_back_with_the_next_close(void **state)
 {
-	const char *name = "test_find";
+	const char *name = test_name("find");
 	struct shmkit_segment *maker = make(name, 8), *observer = open_also(name, SHMKIT_READ_ONLY);
 	struct shmkit_atomic_u64 *seen, *more;
 

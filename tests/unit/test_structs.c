@@ -106,13 +106,16 @@ static void test_struct_out_every_size_writes_within_it(void **state)
 
 /* ---- the public structs ---- */
 
+static char name[64], another_name[64];
 static struct shmkit_segment *segment;
 static struct shmkit_queue *queue;
 
 static int make_segment(void **state)
 {
 	(void)state;
-	return shmkit_segment_create(test_name("structs"), MIB, NULL, &segment) ||
+	strlcpy(name, test_name("structs"), sizeof(name));
+	strlcpy(another_name, test_name("another"), sizeof(another_name));
+	return shmkit_segment_create(name, MIB, NULL, &segment) ||
 	       shmkit_queue_create(segment, "q", 8, 4, NULL, &queue);
 }
 
@@ -121,7 +124,7 @@ static int drop_segment(void **state)
 	(void)state;
 	shmkit_queue_close(queue);
 	shmkit_segment_close(segment);
-	return test_shm_leftovers("t-structs-");
+	return test_shm_leftovers(name) || test_shm_leftovers(another_name);
 }
 
 static int get_info(void *to)
@@ -231,7 +234,7 @@ static int believe(void *argument)
 	int result;
 
 	options->struct_size = garbage;
-	result = shmkit_segment_create("t-structs-garbage", MIB, options, &other);
+	result = shmkit_segment_create(another_name, MIB, options, &other);
 	if (result != -EINVAL && result != -E2BIG)
 		return 1;
 	info->struct_size = garbage;
@@ -306,10 +309,10 @@ static void test_outputs_are_left_alone_on_failure(void **state)
 	struct shmkit_entry_info info = { .struct_size = sizeof(info), .kind = 99 };
 
 	(void)state;
-	assert_true(shmkit_segment_open("t-structs-none", 0, &other) < 0);
-	assert_true(shmkit_segment_open_wait("t-structs-none", 0, 0, &other) < 0);
-	assert_true(shmkit_segment_create("t-structs-none", 1, NULL, &other) < 0);
-	assert_true(shmkit_segment_open_or_create("t-structs-none", 1, NULL, &other) < 0);
+	assert_true(shmkit_segment_open(another_name, 0, &other) < 0);
+	assert_true(shmkit_segment_open_wait(another_name, 0, 0, &other) < 0);
+	assert_true(shmkit_segment_create(another_name, 1, NULL, &other) < 0);
+	assert_true(shmkit_segment_open_or_create(another_name, 1, NULL, &other) < 0);
 	assert_true(shmkit_segment_create_anonymous("none", 1, NULL, &other) < 0);
 	assert_true(shmkit_segment_open_fd(-1, 0, &other) < 0);
 	assert_ptr_equal(other, untouched);
