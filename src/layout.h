@@ -187,9 +187,9 @@ struct shk_ring_shm {
 	uint8_t  reserved3[56];
 	/* consumer's line */
 	shk_u64  consumer_role;             /* lock word */
-	shk_u64  read_word;                 /* dropped:32 | read:32, modulo 2^32; read counts from sharing's index */
+	shk_u64  read_word;                 /* dropped:32 | read:32, counted from sharing's index */
 	shk_u64  read_index;                /* of a single consumer, until it is shared */
-	shk_u64  sharing;                   /* 0 read_index counts; 1 no pop begins so; index:62 | 2 read_word */
+	shk_u64  sharing;                   /* 0, 1: read_index counts; index:62 | 2: read_word */
 	uint8_t  reserved4[96];
 };
 

@@ -314,8 +314,8 @@ static int open_existing(struct shmkit_segment *segment, const char *text, uint3
  * structure that is removed at once is stale to its maker, like to everybody, and not a failure.
  */
 static int create(struct shmkit_segment *segment, const struct shk_name *name,
-		  const struct shk_shape *shape, const char *schema, uint64_t initial, struct shk_entry_copy *ret_found,
-		  struct shk_object **ret_object)
+		  const struct shk_shape *shape, const char *schema, uint64_t initial,
+		  struct shk_entry_copy *ret_found, struct shk_object **ret_object)
 {
 	struct shk_object *object;
 	uint64_t room = (shape->schema_size + 7u) & ~7u;

@@ -1,5 +1,6 @@
 /*
- * The queue: how it is made, what claims meet, and the calls for one element. Protocol and death table: queue.h.
+ * The queue: how it is made, what claims meet, and the calls for one element. Protocol and death
+ * table: queue.h.
  */
 #include "queue_claim.h"
 

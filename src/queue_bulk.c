@@ -35,7 +35,7 @@ static inline shk_u64 *word_at(uint8_t *slot)
 }
 
 static SHK_ALWAYS_INLINE void put_run(const struct shmkit_queue *queue, const struct run *run,
-			   const uint8_t *elements, uint32_t size)
+				      const uint8_t *elements, uint32_t size)
 {
 	uint32_t stride = queue->stride, offset = queue->payload_offset;
 	uint8_t *slot = run->slot + run->count * stride;
@@ -54,7 +54,7 @@ static SHK_ALWAYS_INLINE void put_run(const struct shmkit_queue *queue, const st
 }
 
 static SHK_ALWAYS_INLINE void put_runs(const struct shmkit_queue *queue, const struct run runs[2],
-			    const uint8_t *elements, uint32_t size)
+				       const uint8_t *elements, uint32_t size)
 {
 	put_run(queue, &runs[1], elements + runs[0].count * size, size);
 	put_run(queue, &runs[0], elements, size);
@@ -81,8 +81,8 @@ static void put_batch(const struct shmkit_queue *queue, const struct run runs[2]
 	}
 }
 
-static SHK_ALWAYS_INLINE void take_runs(const struct shmkit_queue *queue, const struct run runs[2], uint8_t *to,
-			     uint32_t size)
+static SHK_ALWAYS_INLINE void take_runs(const struct shmkit_queue *queue, const struct run runs[2],
+					uint8_t *to, uint32_t size)
 {
 	uint32_t stride = queue->stride, offset = queue->payload_offset;
 

@@ -98,12 +98,13 @@ static inline void store_alone(struct shk_ring_shm *shm, uint64_t end)
 /* It was not ALONE any more behind the store: was the store in time? */
 static SHK_COLD bool stored_in_time(struct shk_ring_shm *shm, uint64_t end)
 {
-	/* share:C acq_rel. Only the consumer moves read_index: it may say itself where that is. */
-	if (shk_cas_acq_rel(&shm->sharing, SHK_RING_SHARING, end << 2 | SHK_RING_SHARED)) {
+	/* share:C release. Only the consumer moves read_index: it may say itself where that is. */
+	if (shk_cas_release(&shm->sharing, SHK_RING_SHARING, end << 2 | SHK_RING_SHARED)) {
 		SHK_POINT("ring.share.done");
 		return true;
 	}
-	return shk_load_acquire(&shm->sharing) >> 2 == (end << 2) >> 2;
+	/* relaxed: its value alone counts; who pops again looks again */
+	return shk_load_relaxed(&shm->sharing) >> 2 == (end << 2) >> 2;
 }
 
 static inline bool commit_alone(struct shk_ring_shm *shm, uint64_t end)

@@ -53,7 +53,7 @@ static inline int enter_producer(struct shmkit_ring *ring, uint64_t *ret_word)
 		if (shk_likely(shk_ring_is_mine(ring, shk_load_relaxed(role))))
 			return 0;
 		result = shk_ring_take_role(ring, role, &ring->has_producer_role, "producer",
-				   "SHMKIT_RING_MULTI_PRODUCER");
+					    "SHMKIT_RING_MULTI_PRODUCER");
 	}
 	if (result == 0)
 		forget_push(ring);

@@ -224,10 +224,10 @@ void shk_ring_share(struct shmkit_ring *ring)
 	/* A consumer that has seen ALONE behind its store has made that visible after this. */
 	shk_ring_wait_for_stores();
 	/*
-	 * share:C acq_rel. What the consumer had copied before its store, which is read here, comes
-	 * before what will be overwritten.
+	 * share:C release, and acquire of the index: what the consumer had copied before its store
+	 * comes before what will be overwritten, whoever does that.
 	 */
-	shk_cas_acq_rel(&shm->sharing, SHK_RING_SHARING,
+	shk_cas_release(&shm->sharing, SHK_RING_SHARING,
 			shk_load_acquire(&shm->read_index) << 2 | SHK_RING_SHARED);
 	/* Dies here: shared, nothing dropped. */
 	SHK_POINT("ring.share.done");
