@@ -3,7 +3,7 @@
  *
  * Fixed-width fields in the byte order of the machine (the header says which), explicit reserved
  * bytes that are written as zero, no pointer, no bool, no enum, no errno value, no pthread object.
- * doc/format.md is the same in prose; tests/unit/test_layout.c holds both to the same numbers.
+ * doc/format.md is the same in prose; tests/unit/test_format.c holds both to the same numbers.
  *
  * A segment:
  *

@@ -301,8 +301,10 @@ int shmkit_ring_push(struct shmkit_ring *ring, const void *element)
 	if (shk_unlikely(!ring || !element))
 		return shk_ring_null("shmkit_ring_push");
 	shm = ring->shm;
+	/* relaxed: who looks after a shutdown sees it, and announces nothing there */
 	if (shk_unlikely(!shk_object_is_ready_to_write(&ring->object) || !ring->straight ||
-			 !shk_ring_has_role(ring, &shm->producer_role, ring->producer_held)))
+			 !shk_ring_has_role(ring, &shm->producer_role, ring->producer_held) ||
+			 shk_load_relaxed(&shm->closed) != SHK_RING_OPEN))
 		return push_anyhow(ring, element);
 	write_index = shk_load_relaxed(&shm->write_index);   /* as in push_fitting() */
 	/* full, as far as known; what cannot be is more than that */
