@@ -21,7 +21,7 @@ extern "C" {
 
 #define BENCH_WORKERS 32u
 #define BENCH_SUBJECTS 16u                  /* of a case */
-#define BENCH_MEMORY (UINT64_C(64) << 20)   /* bytes that the workers share, per link */
+#define BENCH_MEMORY (UINT64_C(1) << 30)    /* bytes that the workers share, per link; what is not touched costs nothing */
 
 enum bench_kind {
 	BENCH_PAIR,                         /* one process puts in and takes out */
@@ -43,6 +43,29 @@ struct bench_case {
 	unsigned producers, consumers;      /* processes; a pair is 1 and 0 */
 	const char *subjects;               /* names between spaces, the library's first */
 	const char *what;                   /* for people */
+	/* 0 where it makes no difference */
+	uint32_t members;                   /* of the segment, at least: others that are there and idle */
+	uint64_t segment_size;              /* bytes, at least */
+	uint64_t warm;                      /* units of work before anything counts: once around */
+	uint64_t first;                     /* units of the shortest turn that is tried */
+	unsigned rounds;                    /* at most */
+};
+
+/* A case for each of the values of one parameter. */
+enum bench_parameter {
+	BENCH_PROCESSES,                    /* half of them producers */
+	BENCH_ALL_PROCESSES,                /* all of one kind */
+	BENCH_MEMBERS,
+	BENCH_ELEMENT_SIZE,
+	BENCH_CAPACITY,                     /* or entries, or whatever the case counts with it */
+	BENCH_SEGMENT_SIZE,
+};
+
+struct bench_curve {
+	struct bench_case base;
+	enum bench_parameter parameter;
+	const char *axis;                   /* for people */
+	uint64_t begin, factor, end;        /* the values */
 };
 
 /* One structure between processes, as one of them has it. */
@@ -85,7 +108,26 @@ extern const struct bench_subject bench_subjects_interprocess[];
 extern const struct bench_subject bench_subjects_qb[];
 extern const struct bench_subject bench_subjects_zmq[];
 
+/* Each ends with one without an id. */
 extern const struct bench_case bench_cases[];
+extern const struct bench_curve bench_curves[];
+
+/* The curve's case for a value of its parameter; id is where its name goes. */
+struct bench_case bench_case_at(const struct bench_curve *curve, uint64_t value, char id[64]);
+
+/* ---- shmkit.c ---- */
+
+struct shmkit_segment;
+
+/* The segment of link->name, made or opened; it ends the program where it cannot. */
+struct shmkit_segment *bench_make_segment(const struct bench_link *link, uint64_t size, uint32_t entries,
+					  uint32_t flags);
+struct shmkit_segment *bench_open_segment(const struct bench_link *link, uint32_t flags);
+
+/* The idle members that the case asks for, beside the caller, who is worker 0. NULL: none. */
+struct bench_crowd;
+struct bench_crowd *bench_join_crowd(const struct bench_link *link);
+void bench_leave_crowd(struct bench_crowd *crowd);
 
 /* ---- turns.c ---- */
 

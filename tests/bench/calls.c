@@ -3,14 +3,19 @@
 
 #include <shmkit.h>
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
+#define HUGE_PAGE ((size_t)2 << 20)
 #define OBJECTS 8u                          /* acquired before they are released again */
 
 struct own {
@@ -18,8 +23,10 @@ struct own {
 	struct shmkit_pool *pool;
 	struct shmkit_array *array;
 	struct shmkit_queue *queue;
+	struct shmkit_ring *ring;
 	unsigned char *bytes, *more;
 	bench_name *names;
+	struct bench_crowd *crowd;
 };
 
 static struct own *own(struct bench_link *link)
@@ -35,21 +42,14 @@ static void must(int64_t result)
 	abort();
 }
 
-static void make_segment(struct bench_link *link, uint64_t size, uint32_t table)
-{
-	const struct shmkit_segment_options options = {
-		.struct_size = sizeof(options), .flags = SHMKIT_SEGMENT_PERSIST, .table = table,
-	};
-
-	must(shmkit_segment_create(link->name, size, &options, &own(link)->segment));
-}
-
 static void detach(struct bench_link *link)
 {
 	shmkit_pool_close(own(link)->pool);
 	shmkit_array_close(own(link)->array);
 	shmkit_queue_close(own(link)->queue);
+	shmkit_ring_close(own(link)->ring);
 	shmkit_segment_close(own(link)->segment);
+	bench_leave_crowd(own(link)->crowd);
 	*own(link) = (struct own){ .segment = NULL };
 }
 
@@ -64,7 +64,8 @@ static bool prepare_pool(struct bench_link *link)
 {
 	const struct bench_case *what = link->what;
 
-	make_segment(link, (UINT64_C(4) << 20) + what->capacity * (what->element_size + 40u), 0);
+	own(link)->segment = bench_make_segment(link, (UINT64_C(4) << 20) + what->capacity *
+						(what->element_size + 40u), 0, 0);
 	must(shmkit_pool_create(own(link)->segment, "it", what->element_size, what->capacity, NULL,
 				&own(link)->pool));
 	detach(link);
@@ -73,7 +74,8 @@ static bool prepare_pool(struct bench_link *link)
 
 static bool attach_pool(struct bench_link *link)
 {
-	must(shmkit_segment_open(link->name, 0, &own(link)->segment));
+	own(link)->crowd = bench_join_crowd(link);
+	own(link)->segment = bench_open_segment(link, 0);
 	must(shmkit_pool_open(own(link)->segment, "it", link->what->element_size, &own(link)->pool));
 	return true;
 }
@@ -132,27 +134,66 @@ static bench_loop malloc_loop(const struct bench_case *what, enum bench_role rol
 
 /* ---- array ---- */
 
-static bool prepare_array(struct bench_link *link)
+static bool prepare_array_with(struct bench_link *link, uint32_t flags)
 {
-	make_segment(link, (UINT64_C(1) << 20) + link->what->capacity * sizeof(uint64_t), 0);
+	own(link)->segment = bench_make_segment(link, HUGE_PAGE + link->what->capacity * sizeof(uint64_t), 0, flags);
 	must(shmkit_array_create(own(link)->segment, "it", sizeof(uint64_t), link->what->capacity, NULL,
 				 &own(link)->array));
 	detach(link);
 	return true;
 }
 
-static bool attach_array(struct bench_link *link)
+static bool prepare_array(struct bench_link *link)
 {
-	must(shmkit_segment_open(link->name, 0, &own(link)->segment));
+	return prepare_array_with(link, 0);
+}
+
+static bool prepare_huge_array(struct bench_link *link)
+{
+	return prepare_array_with(link, SHMKIT_SEGMENT_HUGE_PAGES);
+}
+
+static bool attach_array_with(struct bench_link *link, uint32_t flags)
+{
+	own(link)->segment = bench_open_segment(link, flags);
 	must(shmkit_array_open(own(link)->segment, "it", sizeof(uint64_t), &own(link)->array));
 	own(link)->bytes = shmkit_array_data(own(link)->array);
+	if (own(link)->bytes)
+		memset(own(link)->bytes, 0, link->what->capacity * sizeof(uint64_t));
 	return own(link)->bytes != NULL;
+}
+
+static bool attach_array(struct bench_link *link)
+{
+	return attach_array_with(link, 0);
+}
+
+static bool attach_huge_array(struct bench_link *link)
+{
+	return attach_array_with(link, SHMKIT_SEGMENT_HUGE_PAGES);
+}
+
+static bool attach_heap_with(struct bench_link *link, int advice)
+{
+	size_t size = (link->what->capacity * sizeof(uint64_t) + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+
+	own(link)->bytes = aligned_alloc(HUGE_PAGE, size);
+	if (!own(link)->bytes)
+		return false;
+	if (madvise(own(link)->bytes, size, advice) != 0)
+		perror("bench: madvise");
+	memset(own(link)->bytes, 0, size);
+	return true;
 }
 
 static bool attach_heap(struct bench_link *link)
 {
-	own(link)->bytes = calloc(link->what->capacity, sizeof(uint64_t));
-	return own(link)->bytes != NULL;
+	return attach_heap_with(link, MADV_NOHUGEPAGE);
+}
+
+static bool attach_huge_heap(struct bench_link *link)
+{
+	return attach_heap_with(link, MADV_HUGEPAGE);
 }
 
 static void detach_heap(struct bench_link *link)
@@ -173,21 +214,44 @@ static void use_words(struct bench_link *links, uint64_t count)
 	bench_keep(&sum);
 }
 
+/* One word after another that has nothing to do with it: what the translation of addresses costs. */
+static void use_words_anywhere(struct bench_link *links, uint64_t count)
+{
+	const uint64_t *words = (const uint64_t *)(const void *)own(links)->bytes;
+	uint64_t mask = links->what->capacity - 1, at = 1;
+
+	for (uint64_t done = 0; done < count; done++)
+		at = at * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407) + words[(at >> 20) & mask];
+	bench_keep(&at);
+}
+
 static bench_loop array_loop(const struct bench_case *what, enum bench_role role)
 {
 	(void)role;
-	return strncmp(what->id, "array", 5) == 0 ? use_words : NULL;
+	return strncmp(what->id, "array", 5) == 0 ? use_words
+	       : strncmp(what->id, "anywhere", 8) == 0 ? use_words_anywhere : NULL;
 }
 
 /* ---- names ---- */
+
+static bool makes_names(const struct bench_case *what)
+{
+	return strncmp(what->id, "name", 4) == 0;
+}
+
+/* Who makes one has room for it. */
+static uint64_t prepared_names(const struct bench_link *link)
+{
+	return link->what->capacity - makes_names(link->what);
+}
 
 static bool prepare_names(struct bench_link *link)
 {
 	struct shmkit_atomic_u64 *atomic;
 	bench_name *names = bench_names(link->what->capacity);
 
-	make_segment(link, UINT64_C(4) << 20, SHMKIT_TABLE_LARGE);
-	for (uint64_t i = 0; i < link->what->capacity; i++) {
+	own(link)->segment = bench_make_segment(link, UINT64_C(8) << 20, (uint32_t)link->what->capacity, 0);
+	for (uint64_t i = 0; i < prepared_names(link); i++) {
 		must(shmkit_atomic_u64_create(own(link)->segment, names[i], 0, &atomic));
 		shmkit_atomic_u64_close(atomic);
 	}
@@ -198,7 +262,8 @@ static bool prepare_names(struct bench_link *link)
 
 static bool attach_names(struct bench_link *link)
 {
-	must(shmkit_segment_open(link->name, 0, &own(link)->segment));
+	own(link)->crowd = bench_join_crowd(link);
+	own(link)->segment = bench_open_segment(link, 0);
 	own(link)->names = bench_names(link->what->capacity);
 	return true;
 }
@@ -220,18 +285,36 @@ static void open_names(struct bench_link *links, uint64_t count)
 	}
 }
 
+static void make_names(struct bench_link *links, uint64_t count)
+{
+	struct shmkit_segment *segment = own(links)->segment;
+	struct shmkit_atomic_u64 *atomic;
+
+	for (uint64_t done = 0; done < count; done++) {
+		must(shmkit_atomic_u64_create(segment, "made and removed", 0, &atomic));
+		shmkit_atomic_u64_close(atomic);
+		must(shmkit_segment_remove(segment, "made and removed"));
+	}
+}
+
 static bench_loop names_loop(const struct bench_case *what, enum bench_role role)
 {
 	(void)role;
-	return strncmp(what->id, "open", 4) == 0 ? open_names : NULL;
+	return strncmp(what->id, "open", 4) == 0 ? open_names : makes_names(what) ? make_names : NULL;
 }
 
 /* ---- segments ---- */
 
 static bool prepare_segment(struct bench_link *link)
 {
-	make_segment(link, UINT64_C(4) << 20, 0);
+	own(link)->segment = bench_make_segment(link, UINT64_C(4) << 20, 0, 0);
 	detach(link);
+	return true;
+}
+
+static bool attach_crowd(struct bench_link *link)
+{
+	own(link)->crowd = bench_join_crowd(link);
 	return true;
 }
 
@@ -269,7 +352,8 @@ static bench_loop create_loop(const struct bench_case *what, enum bench_role rol
 static bool prepare_bare(struct bench_link *link)
 {
 	int fd = shm_open(link->name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
-	bool good = fd >= 0 && ftruncate(fd, 4 << 20) == 0;
+	uint64_t size = link->what->segment_size ? link->what->segment_size : UINT64_C(4) << 20;
+	bool good = fd >= 0 && ftruncate(fd, (off_t)size) == 0;
 
 	close(fd);
 	return good;
@@ -342,17 +426,22 @@ static bool prepare_large(struct bench_link *link)
 {
 	const struct bench_case *what = link->what;
 
-	make_segment(link, (UINT64_C(1) << 20) + 2 * what->capacity * (what->element_size + 64u), 0);
+	own(link)->segment = bench_make_segment(link, (UINT64_C(1) << 20) + 4 * what->capacity *
+						(what->element_size + 64u), 0, 0);
 	must(shmkit_queue_create(own(link)->segment, "it", what->element_size, what->capacity, NULL,
 				 &own(link)->queue));
+	must(shmkit_ring_create(own(link)->segment, "ring", what->element_size, what->capacity, NULL,
+				&own(link)->ring));
 	detach(link);
 	return true;
 }
 
 static bool attach_large(struct bench_link *link)
 {
-	must(shmkit_segment_open(link->name, 0, &own(link)->segment));
+	own(link)->crowd = bench_join_crowd(link);
+	own(link)->segment = bench_open_segment(link, 0);
 	must(shmkit_queue_open(own(link)->segment, "it", link->what->element_size, &own(link)->queue));
+	must(shmkit_ring_open(own(link)->segment, "ring", link->what->element_size, &own(link)->ring));
 	own(link)->bytes = calloc(1, link->what->element_size);
 	return own(link)->bytes != NULL;
 }
@@ -372,6 +461,15 @@ static void copy_through(struct bench_link *links, uint64_t count)
 	}
 }
 
+static void copy_through_ring(struct bench_link *links, uint64_t count)
+{
+	for (uint64_t done = 0; done < count; done++) {
+		must(shmkit_ring_push(own(links)->ring, own(links)->bytes));
+		must(shmkit_ring_pop(own(links)->ring, own(links)->bytes));
+		bench_keep(own(links)->bytes);
+	}
+}
+
 /* Nothing is copied: the first word of each element is written and read where it lies. */
 static void lease_through(struct bench_link *links, uint64_t count)
 {
@@ -379,7 +477,7 @@ static void lease_through(struct bench_link *links, uint64_t count)
 
 	for (uint64_t done = 0; done < count; done++) {
 		must(shmkit_queue_reserve(own(links)->queue, &slot));
-		memcpy(slot.data, &done, sizeof(done));
+		memcpy(slot.data, &done, links->what->element_size < sizeof(done) ? 1 : sizeof(done));
 		must(shmkit_queue_commit(own(links)->queue, &slot));
 		must(shmkit_queue_lease(own(links)->queue, &slot));
 		bench_keep(slot.data);
@@ -391,6 +489,12 @@ static bench_loop copy_loop(const struct bench_case *what, enum bench_role role)
 {
 	(void)role;
 	return strncmp(what->id, "copy", 4) == 0 ? copy_through : NULL;
+}
+
+static bench_loop ring_copy_loop(const struct bench_case *what, enum bench_role role)
+{
+	(void)role;
+	return strncmp(what->id, "copy", 4) == 0 ? copy_through_ring : NULL;
 }
 
 static bench_loop lease_loop(const struct bench_case *what, enum bench_role role)
@@ -432,19 +536,75 @@ static bench_loop memcpy_loop(const struct bench_case *what, enum bench_role rol
 	return strncmp(what->id, "copy", 4) == 0 ? copy_bare : NULL;
 }
 
+/* ---- a waiter whom nobody wakes: processor time, in turns of so long ---- */
+
+#define IDLE_NS INT64_C(500000000)
+#define SLICE_NS 50000000L                  /* after which a sleeper looks */
+
+static uint64_t used_ns(void)
+{
+	struct timespec used;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+	return (uint64_t)used.tv_sec * UINT64_C(1000000000) + (uint64_t)used.tv_nsec;
+}
+
+/* One unit: half a second on an empty queue. What counts is what it used. */
+static void wait_in_vain(struct bench_link *links, uint64_t count)
+{
+	uint64_t began = bench_now_ns(), used = used_ns();
+
+	for (uint64_t done = 0; done < count; done++)
+		if (shmkit_queue_dequeue_wait(own(links)->queue, own(links)->bytes, IDLE_NS) != -ETIMEDOUT)
+			abort();
+	links->spared_ns += bench_now_ns() - began - (used_ns() - used);
+}
+
+static bench_loop idle_loop(const struct bench_case *what, enum bench_role role)
+{
+	(void)role;
+	return strncmp(what->id, "idle", 4) == 0 ? wait_in_vain : NULL;
+}
+
+/* The least that does the same: sleeps a slice, and looks whether there is something. */
+static void look_in_vain(struct bench_link *links, uint64_t count)
+{
+	uint64_t began = bench_now_ns(), used = used_ns();
+	const struct timespec slice = { .tv_nsec = SLICE_NS };
+	uint32_t *word = links->memory;
+
+	for (uint64_t done = 0; done < count * (uint64_t)IDLE_NS / SLICE_NS; done++) {
+		if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != 0)
+			abort();
+		syscall(SYS_futex, word, FUTEX_WAIT, 0, &slice, NULL, 0);
+	}
+	links->spared_ns += bench_now_ns() - began - (used_ns() - used);
+}
+
+static bench_loop bare_idle_loop(const struct bench_case *what, enum bench_role role)
+{
+	(void)role;
+	return strncmp(what->id, "idle", 4) == 0 ? look_in_vain : NULL;
+}
+
 const struct bench_subject bench_subjects_calls[] = {
 	{ "shmkit_pool", prepare_pool, attach_pool, detach, finish, pool_loop },
 	{ "shmkit_pool_live", prepare_pool, attach_full_pool, detach, finish, pool_loop },
 	{ "malloc", NULL, NULL, NULL, NULL, malloc_loop },
 	{ "shmkit_array", prepare_array, attach_array, detach, finish, array_loop },
+	{ "shmkit_array_huge", prepare_huge_array, attach_huge_array, detach, finish, array_loop },
 	{ "heap", NULL, attach_heap, detach_heap, NULL, array_loop },
+	{ "heap_huge", NULL, attach_huge_heap, detach_heap, NULL, array_loop },
 	{ "shmkit_open", prepare_names, attach_names, detach_names, finish, names_loop },
-	{ "shmkit_attach", prepare_segment, NULL, detach, finish, attach_loop },
+	{ "shmkit_attach", prepare_segment, attach_crowd, detach, finish, attach_loop },
 	{ "bare_attach", prepare_bare, NULL, NULL, finish_bare, bare_attach_loop },
 	{ "shmkit_create", NULL, NULL, NULL, NULL, create_loop },
 	{ "bare_create", NULL, NULL, NULL, NULL, bare_create_loop },
 	{ "shmkit_copy", prepare_large, attach_large, detach_large, finish, copy_loop },
+	{ "shmkit_ring_copy", prepare_large, attach_large, detach_large, finish, ring_copy_loop },
 	{ "memcpy", NULL, attach_memcpy, detach_memcpy, NULL, memcpy_loop },
 	{ "shmkit_lease", prepare_large, attach_large, detach_large, finish, lease_loop },
+	{ "shmkit_idle", prepare_large, attach_large, detach_large, finish, idle_loop },
+	{ "futex_idle", NULL, NULL, NULL, NULL, bare_idle_loop },
 	{ .name = NULL },
 };

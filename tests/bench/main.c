@@ -3,6 +3,8 @@
  *
  *	case,subject,round,nanoseconds per unit,calibration before,after
  *
+ * With --scale the cases are those of curves, CURVE@VALUE.
+ *
  * tools/bench makes the table of it.
  */
 #include "bench.h"
@@ -13,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static const struct bench_subject *const families[] = {
 	bench_subjects_shmkit,
@@ -40,7 +43,7 @@ static const struct bench_subject *const families[] = {
 struct arguments {
 	struct bench_options options;
 	const char *only;                   /* subjects */
-	bool list;
+	bool list, scale;
 	uint64_t units;                     /* to do without measuring; 0: measure */
 	char **cases;
 	unsigned count;
@@ -140,6 +143,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 	case 's':
 		arguments->only = argument;
 		return 0;
+	case 'c':
+		arguments->scale = true;
+		return 0;
 	case 'l':
 		arguments->list = true;
 		return 0;
@@ -158,6 +164,7 @@ static const struct argp_option argp_options[] = {
 	{ "processors", 'p', "A,B", 0, "Where the processes stay (the first two)", 0 },
 	{ "subjects", 's', "NAME,...", 0, "Only these", 0 },
 	{ "units", 'u', "N", 0, "Do so many units of a case that is one process's, and measure nothing", 0 },
+	{ "scale", 'c', NULL, 0, "Curves: the cost over the processes, members, entries, sizes", 0 },
 	{ "list", 'l', NULL, 0, "The cases and their subjects; measures nothing", 0 },
 	{ 0 },
 };
@@ -166,6 +173,57 @@ static const struct argp argp = {
 	argp_options, parse, "[CASE...]", "Measures libshmkit beside its peers. A CASE may be a pattern, as 'ring_*'.",
 	NULL, NULL, NULL,
 };
+
+/* A curve that is named, or one of its cases. */
+static bool run_curve(const struct bench_curve *curve, const struct arguments *arguments, bool *found)
+{
+	bool whole = is_wanted(&curve->base, arguments), good = true;
+	char id[64];
+
+	if (whole && arguments->list) {
+		*found = true;
+		printf("%s\t%s\t%s\t%s\n", curve->base.id, curve->base.subjects, curve->base.what, curve->axis);
+		return true;
+	}
+	for (uint64_t value = curve->begin; value <= curve->end; value *= curve->factor) {
+		struct bench_case what = bench_case_at(curve, value, id);
+
+		if (!whole && !is_wanted(&what, arguments))
+			continue;
+		*found = true;
+		good &= run_case(&what, arguments);
+		fflush(stdout);
+	}
+	return good;
+}
+
+static bool run_cases(const struct arguments *arguments, bool *found)
+{
+	bool good = true;
+
+	for (const struct bench_case *what = bench_cases; what->id; what++) {
+		if (!is_wanted(what, arguments))
+			continue;
+		*found = true;
+		if (arguments->list)
+			printf("%s\t%s\t%s\n", what->id, what->subjects, what->what);
+		else
+			good &= run_case(what, arguments);
+		fflush(stdout);
+	}
+	return good;
+}
+
+/* A thousand members of one process have two descriptors each. */
+static void allow_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
 
 int main(int argc, char **argv)
 {
@@ -176,15 +234,12 @@ int main(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &arguments);
 	if (!arguments.list && !arguments.units)
 		puts("case,subject,round,ns,before,after");
-	for (const struct bench_case *what = bench_cases; what->id; what++) {
-		if (!is_wanted(what, &arguments))
-			continue;
-		found = true;
-		if (arguments.list)
-			printf("%s\t%s\t%s\n", what->id, what->subjects, what->what);
-		else
-			good &= run_case(what, &arguments);
-		fflush(stdout);
+	if (arguments.scale) {
+		allow_descriptors();
+		for (const struct bench_curve *curve = bench_curves; curve->axis; curve++)
+			good &= run_curve(curve, &arguments, &found);
+	} else {
+		good = run_cases(&arguments, &found);
 	}
 	if (!found)
 		fprintf(stderr, "bench: no case has such a name; --list shows them\n");

@@ -333,7 +333,8 @@ static uint64_t fit_count(struct table *table, unsigned subject)
 	const struct bench_case *what = table->what;
 	uint64_t unit = (uint64_t)what->batch * (what->producers ? what->producers : 1) *
 			(what->consumers ? what->consumers : 1);
-	uint64_t count = what->kind == BENCH_TRIP_ASLEEP ? 1 : FIRST_COUNT / unit * unit + unit;
+	uint64_t first = what->first ? what->first : what->kind == BENCH_TRIP_ASLEEP ? 1 : FIRST_COUNT;
+	uint64_t count = (first + unit - 1) / unit * unit;
 	uint64_t wanted = table->options->slice_us * UINT64_C(1000);
 
 	for (;;) {
@@ -351,11 +352,17 @@ static uint64_t fit_count(struct table *table, unsigned subject)
 static void rounds(struct table *table)
 {
 	uint64_t counts[BENCH_SUBJECTS] = { 0 };
+	unsigned wanted = table->options->rounds;
 
 	for (unsigned s = 0; s < table->count; s++)
-		if (table->here[s])
+		if (table->here[s]) {
+			if (table->what->warm)
+				turn(table, s, table->what->warm);
 			counts[s] = fit_count(table, s);
-	for (unsigned round = 0; round < table->options->rounds; round++) {
+		}
+	if (table->what->rounds && wanted > table->what->rounds)
+		wanted = table->what->rounds;
+	for (unsigned round = 0; round < wanted; round++) {
 		double took[BENCH_SUBJECTS] = { 0 }, before = calibrate(table), after;
 
 		for (unsigned i = 0; i < table->count; i++) {
