@@ -220,11 +220,46 @@ static bool fits(const struct what *what, uint64_t start)
 	return bytes <= TABLE_SIZE && entries <= TABLE_ENTRIES && (what == &table_small || what == &table_value);
 }
 
+static bool has_handle(unsigned process, uint32_t entry)
+{
+	for (unsigned n = 0; n < NAMES; n++)
+		if (hands[process].held[n] && hands[process].held[n]->entry == entry)
+			return true;
+	return false;
+}
+
+/*
+ * Has somebody who cleans up, or looks, a hand on what was removed, or is he giving it back? One who
+ * lives, or did when the call began: then nobody else could have it in that time.
+ */
+static bool is_being_given_back(uint64_t start)
+{
+	for (unsigned t = 1; t < SIM_THREADS; t++) {
+		const struct sim_thread *thread = &sim_threads[t];
+		const struct shmkit_segment *segment = fixture_segments[thread->process];
+
+		if (!segment || thread->state == SIM_UNUSED ||
+		    (thread->state == SIM_DEAD && thread->died_step <= start))
+			continue;
+		for (uint32_t i = 0; i < TABLE_ENTRIES; i++) {
+			uint64_t word = shk_entry(segment, i)->word;
+			bool announced = *shk_member_open_word(segment, segment->member_id, i) >> i & 1;
+
+			if (shk_entry_state(word) == SHK_ENTRY_DYING && announced &&
+			    !has_handle(thread->process, i))
+				return true;
+			if (shk_entry_state(word) == SHK_ENTRY_REAP && shk_entry_owner(word) == segment->member_id)
+				return true;
+		}
+	}
+	return false;
+}
+
 static void refused(unsigned name, const struct what *what, int result, uint64_t start)
 {
 	if (result == -EBUSY && sim_freezes)
 		return;
-	if (result == -ENOSPC && !fits(what, start))
+	if (result == -ENOSPC && (!fits(what, start) || is_being_given_back(start)))
 		return;
 	if (result == -EEXIST && !was_away(name, start))
 		return;
