@@ -49,6 +49,7 @@ struct bench_case {
 	uint64_t warm;                      /* units of work before anything counts: once around */
 	uint64_t first;                     /* units of the shortest turn that is tried */
 	unsigned rounds;                    /* at most */
+	unsigned slice_us;                  /* of a turn, in place of the usual millisecond */
 };
 
 /* A case for each of the values of one parameter. */

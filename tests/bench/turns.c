@@ -335,7 +335,7 @@ static uint64_t fit_count(struct table *table, unsigned subject)
 			(what->consumers ? what->consumers : 1);
 	uint64_t first = what->first ? what->first : what->kind == BENCH_TRIP_ASLEEP ? 1 : FIRST_COUNT;
 	uint64_t count = (first + unit - 1) / unit * unit;
-	uint64_t wanted = table->options->slice_us * UINT64_C(1000);
+	uint64_t wanted = (what->slice_us ? what->slice_us : table->options->slice_us) * UINT64_C(1000);
 
 	for (;;) {
 		uint64_t took = turn(table, subject, count);

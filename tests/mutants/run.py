@@ -180,7 +180,7 @@ def run_one(build, by, mutant, sources, out, seconds):
     if by.startswith("explore_"):
         objects = build.changed_objects(build.explored, mutant, sources, out)
         command = [build.link_explorer(by, objects, out), "--hunt", "--seconds", str(seconds),
-                   *mutant.options.split()]
+                   *shlex.split(mutant.options)]
         environment = os.environ
     else:
         objects = build.changed_objects(build.shared, mutant, sources, out)
