@@ -230,6 +230,44 @@ def test_a_killed_pop_with_ack_loses_nothing():
     shmkit("rm", segment("kill"))
 
 
+def test_a_closed_standard_output_is_not_the_segment():
+    name = segment("closed")
+    shmkit("push", "--create", name + "/q", given=b"a\nb\n")
+    subprocess.run(["sh", "-c", 'exec "$0" pop "$1" >&-', SHMKIT, name + "/q"], env=ENVIRONMENT, capture_output=True,
+                   check=False)
+    assert shmkit("check", name).stdout
+    shmkit("rm", name)
+
+
+def test_what_was_left_over_is_not_taken_away_by_looking_after_it():
+    name = segment("left")
+    make_full(name)
+    with open(path("left"), "r+b") as file:
+        file.seek(60)                                       # the flags: not persistent
+        file.write(b"\0" * 4)
+    assert json.loads(shmkit("ls", "--json", name).stdout)["segments"][0]["state"] == "left over"
+    for command in (["repair", name], ["pop", name + "/queue"], ["set", name + "/atomic", "1"]):
+        assert b"left over" in shmkit(*command, expect=1).stderr
+    assert shmkit("tail", name + "/ring").stdout == b"a\nb\nc\n"
+    shmkit("rm", name)
+
+
+def test_hostile_schemas_are_not_believed():
+    name = segment("schema")
+    shmkit("create", name)
+    shmkit("add", "-c", "2", "--schema", "abcdefgh:u8", name, "array", "a")
+    with open(path("schema"), "r+b") as file:
+        at = file.read().index(b"abcdefgh:u8")
+        for schema in (b"\x1b]0;x\x07:u8", b"abcdefgh:u9", b"a:u8 a:u16 ", b"x:u8[9999]", b"\xff\xff\xffefgh:u8"):
+            file.seek(at)
+            file.write(schema.ljust(11))
+            file.flush()
+            for command in (["dump"], ["dump", "--csv"], ["get", "--json"]):
+                done = shmkit(command[0], *command[1:], name + "/a", *(["0"] if command[0] == "get" else []), expect=None)
+                assert done.returncode in CODES and is_clean(done.stdout + done.stderr), (schema, command)
+    shmkit("rm", name)
+
+
 # ---- values ----
 
 def test_json_and_back_is_the_same():

@@ -63,6 +63,14 @@ void schema_free(struct schema *schema)
 	*schema = (struct schema){ .fields = NULL };
 }
 
+/* A word of a schema, which may hold anything. */
+static const char *shown(const char *word, size_t length)
+{
+	static char escaped[4 * 60 + 1];
+
+	return cli_escape(word, length > 60 ? 60 : length, escaped);
+}
+
 /* One word, "values:f32[8]". NULL or what is wrong. */
 static const char *parse_field(const char *word, size_t length, struct schema *schema)
 {
@@ -73,7 +81,11 @@ static const char *parse_field(const char *word, size_t length, struct schema *s
 	uint64_t count = 1;
 
 	if (!colon || colon == word)
-		return complain("'%.*s' is no NAME:TYPE", (int)(length > 80 ? 80 : length), word);
+		return complain("'%s' is no NAME:TYPE", shown(word, length));
+	for (const char *byte = word; byte < colon; byte++)
+		if (!isalnum((unsigned char)*byte) && *byte != '_')
+			return complain("'%s' is no name of a field, which has letters, digits and _",
+					shown(word, (size_t)(colon - word)));
 	type = colon + 1;
 	bracket = memchr(type, '[', (size_t)(end - type));
 	type_length = (size_t)((bracket ? bracket : end) - type);
@@ -81,15 +93,14 @@ static const char *parse_field(const char *word, size_t length, struct schema *s
 				memcmp(types[which].name, type, type_length) != 0))
 		which++;
 	if (which == most)
-		return complain("there is no type '%.*s'", (int)(type_length > 40 ? 40 : type_length), type);
+		return complain("there is no type '%s'", shown(type, type_length));
 	if (bracket) {
 		char *after;
 
 		count = strtoull(bracket + 1, &after, 10);
 		if (!isdigit((unsigned char)bracket[1]) || after + 1 != end || *after != ']' || count < 1 ||
 		    count > UINT32_C(1) << 30)
-			return complain("'%.*s' has no count of 1 to 2^30 in its brackets",
-					(int)(length > 80 ? 80 : length), word);
+			return complain("'%s' has no count of 1 to 2^30 in its brackets", shown(word, length));
 	}
 	schema->fields = must(reallocarray(schema->fields, schema->count + 1, sizeof(*field)));
 	field = &schema->fields[schema->count++];

@@ -65,9 +65,32 @@ static int run_check(int argc, char **argv)
 
 /* ---- repair ---- */
 
+/* Attaching cleans up already, and says nothing of it: what was done is what the queues count since. */
+struct counts {
+	uint64_t discarded, redelivered;
+};
+
+static void count_queues(struct shmkit_segment *segment, struct counts *to)
+{
+	struct shmkit_entry_info entry = { .struct_size = sizeof(entry) };
+	struct shmkit_queue_stats stats = { .struct_size = sizeof(stats) };
+	struct shmkit_queue *queue;
+	uint32_t cursor = 0;
+
+	while (shmkit_segment_next_entry(segment, &cursor, &entry) == 1) {
+		if (entry.kind != SHMKIT_KIND_QUEUE || shmkit_queue_open(segment, entry.name, 0, &queue) != 0)
+			continue;
+		if (shmkit_queue_get_stats(queue, &stats) == 0) {
+			to->discarded += stats.discarded;
+			to->redelivered += stats.redelivered;
+		}
+		shmkit_queue_close(queue);
+	}
+}
+
 static int run_repair(int argc, char **argv)
 {
-	struct shmkit_recovery report = { .struct_size = sizeof(report) };
+	struct counts was = { 0, 0 }, is = { 0, 0 };
 	struct shmkit_segment_info before = { .struct_size = sizeof(before) }, after = before;
 	struct shmkit_segment *segment;
 	struct properties properties;
@@ -82,13 +105,14 @@ static int run_repair(int argc, char **argv)
 	if (!segment)
 		return result;
 	found = shmkit_segment_get_info(segment, &before);
+	count_queues(segment, &was);
 	shmkit_segment_close(segment);
 	if (found)
 		return cli_failed(found);
 	segment = cli_open(argv[first], 0, &result);
 	if (!segment)
 		return result;
-	found = shmkit_segment_recover(segment, &report);
+	found = shmkit_segment_recover(segment, NULL);
 	if (found == 0)
 		found = shmkit_segment_get_info(segment, &after);
 	if (found == 0)
@@ -98,9 +122,9 @@ static int run_repair(int argc, char **argv)
 	} else {
 		properties_begin(&properties);
 		property_number(&properties, "members", after.recoveries - before.recoveries);
-		property_number(&properties, "discarded", report.discarded);
-		property_number(&properties, "redelivered", report.redelivered);
-		property_number(&properties, "rolled_back", report.rolled_back);
+		count_queues(segment, &is);
+		property_number(&properties, "discarded", is.discarded - was.discarded);
+		property_number(&properties, "redelivered", is.redelivered - was.redelivered);
 		if (cli_output == OUTPUT_JSON) {
 			document = sheet_document();
 			json_object_set(document, "repaired", properties.object);

@@ -80,7 +80,7 @@ static void ls_line(struct sheet *sheet, const struct found_segment *found)
 	struct shmkit_segment *segment = NULL;
 	struct crowd crowd = { 0, 0 };
 	const char *state = "", *color = NULL;
-	int result = found->readable ? shmkit_segment_open(found->name, SHMKIT_READ_ONLY, &segment) : -EACCES;
+	int result = found->readable ? shmkit_segment_open(found->name, SHMKIT_READ_ONLY | SHMKIT_SEGMENT_GUARD, &segment) : -EACCES;
 
 	if (result == -ENOENT)
 		return;                     /* it has gone since */

@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,12 +97,22 @@ static const char *similar(const char *name)
 	return nearest;
 }
 
+/* What is opened must not become standard output: it would be written over. */
+static void hold_standard_descriptors(void)
+{
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd)
+			abort();
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *command;
 	int result;
 
+	hold_standard_descriptors();
 	setlocale(LC_ALL, "");
+	setlocale(LC_NUMERIC, "C");         /* numbers are for programs too */
 	if (argc < 2) {
 		print_help(stderr);
 		return EXIT_USAGE;

@@ -34,6 +34,11 @@ static struct region *add(struct layout *layout, enum region_kind what, uint64_t
 {
 	struct region *region;
 
+	/* what a damaged entry says lies within the segment all the same */
+	if (offset > layout->info.size)
+		offset = layout->info.size;
+	if (size > layout->info.size - offset)
+		size = layout->info.size - offset;
 	layout->regions = reallocarray(layout->regions, layout->count + 1, sizeof(*region));
 	if (!layout->regions)
 		abort();
@@ -190,6 +195,8 @@ static void draw_text(const struct layout *layout)
 		const struct region *region = &layout->regions[i];
 		double share = (double)region->size / (double)layout->info.size * lines;
 
+		if (share > lines)
+			share = lines;
 		rule(pen, pen->left, pen->right);
 		draw_region(pen, region, share > 2 ? (unsigned)(share + 0.5) - 1 : 1);
 	}

@@ -137,6 +137,15 @@ static bool add_json(struct filler *filler, const char *line, size_t length, uns
 	return !wrong;
 }
 
+static bool is_blank(const char *line, size_t length)
+{
+	size_t i = 0;
+
+	while (i < length && (line[i] == ' ' || line[i] == '\t'))
+		i++;
+	return i == length;
+}
+
 /* A line without its end; false when there is no going on. */
 static bool add_line(struct filler *filler, const char *line, size_t length)
 {
@@ -144,7 +153,7 @@ static bool add_line(struct filler *filler, const char *line, size_t length)
 	bool good;
 
 	filler->line++;
-	if (filler->target->format == FORMAT_JSON && strspn(line, " \t") >= length)
+	if (filler->target->format == FORMAT_JSON && is_blank(line, length))
 		return true;
 	good = filler->target->format == FORMAT_JSON ? add_json(filler, line, length, element)
 						     : add_text(filler, line, length, element);
@@ -208,8 +217,11 @@ static void push_input(struct filler *filler, int fd)
 		if (held == room) {
 			char *larger = realloc(buffer, 2 * room);
 
-			if (!larger)
+			if (!larger) {
+				cli_say("line %" PRIu64 " is too long", filler->line + 1);
+				filler->result = EXIT_OPEN;
 				break;
+			}
 			buffer = larger;
 			room *= 2;
 		}
@@ -371,7 +383,7 @@ static int pop_all(struct target *target)
 			target_print(target, elements + (uint64_t)i * target->entry.element_size);
 		done += (uint64_t)got;
 		/* whoever reads this waits for no more than is there */
-		if ((uint64_t)got < wanted)
+		if (pop.follow || (uint64_t)got < wanted)
 			fflush(stdout);
 		if (ferror(stdout)) {
 			result = EXIT_OPEN;

@@ -225,7 +225,7 @@ static uint64_t read_header(FILE *file, const char *path)
 		size = 0;
 	} else if (version > RECORDING_VERSION || !order || strcmp(order, OWN_ORDER) != 0) {
 		cli_say("%s is a recording of version %" JSON_INTEGER_FORMAT ", %s-endian; this reads version %d, %s-endian",
-			path, version, order ? order : "of no order", RECORDING_VERSION, OWN_ORDER);
+			path, version, order ? cli_escaped(order) : "of no order", RECORDING_VERSION, OWN_ORDER);
 		size = 0;
 	} else {
 		snprintf(replay.schema, sizeof(replay.schema), "%s", schema ? schema : "");
@@ -283,7 +283,7 @@ static int replay_all(struct target *target, FILE *file, const char *path)
 	while (result == EXIT_YES && fread(&batch, sizeof(batch), 1, file) == 1) {
 		int64_t pushed;
 
-		if (batch.count < 1 || batch.count > UINT64_C(1) << 32 || batch.count > (uint64_t)(INT64_MAX) / size) {
+		if (batch.count < 1 || batch.count > UINT32_MAX || batch.count > (uint64_t)(INT64_MAX) / size) {
 			cli_say("%s is damaged behind element %" PRIu64, path, done);
 			result = EXIT_DAMAGED;
 			break;

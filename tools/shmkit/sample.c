@@ -105,7 +105,7 @@ struct sample *sample_take(const char *name)
 	if (!sample)
 		abort();
 	snprintf(sample->name, sizeof(sample->name), "%s", name + (*name == '/'));
-	sample->error = shmkit_segment_open(name, SHMKIT_READ_ONLY, &segment);
+	sample->error = shmkit_segment_open(name, SHMKIT_READ_ONLY | SHMKIT_SEGMENT_GUARD, &segment);
 	if (sample->error)
 		return sample;
 	sample->when_ns = monotonic_ns();

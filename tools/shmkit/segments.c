@@ -14,7 +14,11 @@ static const char magic[8] = { 'S', 'H', 'M', 'K', 'I', 'T', '\r', '\n' };
 
 int cli_failed(int64_t result)
 {
-	cli_say("%s", shmkit_last_error());
+	const char *why = shmkit_last_error();
+	char text[4 * 1024 + 1];
+
+	/* it has names and schemas out of the segment */
+	cli_say("%s", cli_escape(why, strnlen(why, 1024), text));
 	switch (-result) {
 	case EPROTO:
 	case EBADMSG:
@@ -37,15 +41,41 @@ int cli_failed(int64_t result)
 	}
 }
 
-struct shmkit_segment *cli_open(const char *name, uint32_t flags, int *ret_exit)
+static struct shmkit_segment *open_as(const char *name, uint32_t flags, int *ret_exit)
 {
 	struct shmkit_segment *segment;
-	int result = shmkit_segment_open(name, flags, &segment);
+	int result = shmkit_segment_open(name, flags | SHMKIT_SEGMENT_GUARD, &segment);
 
 	if (result == 0)
 		return segment;
 	*ret_exit = cli_failed(result);
 	return NULL;
+}
+
+/* Would the caller be the last member of one that goes with its last member? */
+static bool would_take_away(const char *name)
+{
+	struct shmkit_segment_info info = { .struct_size = sizeof(info) };
+	struct shmkit_segment *segment;
+	bool would = false;
+
+	if (shmkit_segment_open(name, SHMKIT_READ_ONLY | SHMKIT_SEGMENT_GUARD, &segment) != 0)
+		return false;
+	if (shmkit_segment_get_info(segment, &info) == 0)
+		would = info.members == 0 && !(info.flags & SHMKIT_SEGMENT_PERSIST);
+	shmkit_segment_close(segment);
+	return would;
+}
+
+struct shmkit_segment *cli_open(const char *name, uint32_t flags, int *ret_exit)
+{
+	if (!(flags & SHMKIT_READ_ONLY) && would_take_away(name)) {
+		cli_say("'%s' is left over, its members were killed: it would go with this command, the last member; "
+			"info, dump and tail look at it, rm and gc remove it", cli_escaped(name));
+		*ret_exit = EXIT_NO;
+		return NULL;
+	}
+	return open_as(name, flags, ret_exit);
 }
 
 const char *cli_split(const char *path, char ret_segment[257])

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DEFAULT_SCHEMA "line:char[256]"
 #define DEFAULT_CAPACITY 1024u
@@ -119,16 +120,17 @@ static int create(struct target *target, const char *segment_name, const char *n
 static int open_handle(struct target *target)
 {
 	const char *name = target->entry.name;
+	uint32_t size = target->entry.element_size;   /* another that has come since is refused */
 
 	switch (target->entry.kind) {
 	case SHMKIT_KIND_ARRAY:
-		return shmkit_array_open(target->segment, name, 0, &target->array);
+		return shmkit_array_open(target->segment, name, size, &target->array);
 	case SHMKIT_KIND_QUEUE:
-		return shmkit_queue_open(target->segment, name, 0, &target->queue);
+		return shmkit_queue_open(target->segment, name, size, &target->queue);
 	case SHMKIT_KIND_RING:
-		return shmkit_ring_open(target->segment, name, 0, &target->ring);
+		return shmkit_ring_open(target->segment, name, size, &target->ring);
 	case SHMKIT_KIND_POOL:
-		return shmkit_pool_open(target->segment, name, 0, &target->pool);
+		return shmkit_pool_open(target->segment, name, size, &target->pool);
 	default:
 		return 0;                   /* atomics are opened by type where they are used */
 	}
@@ -174,7 +176,7 @@ int target_open(const char *path, uint32_t flags, const struct target_options *o
 	if (ret_target->entry.kind > 63 || !(kinds >> ret_target->entry.kind & 1)) {
 		cli_say("'%s' is of kind %s, with which this command has nothing to do", cli_escaped(name),
 			cli_kind_name(ret_target->entry.kind));
-		return EXIT_USAGE;
+		return EXIT_FORMAT;
 	}
 	result = open_handle(ret_target);
 	if (result)
@@ -215,6 +217,14 @@ void target_print(const struct target *target, const void *element)
 
 	if (target->format == FORMAT_ELEMENTS) {
 		fwrite(element, 1, size, stdout);
+	} else if (target->format == FORMAT_TEXT && isatty(STDOUT_FILENO)) {
+		size_t length = strnlen(element, size);
+		char *escaped = malloc(4 * length + 1);
+
+		if (!escaped)
+			abort();
+		puts(cli_escape(element, length, escaped));
+		free(escaped);
 	} else if (target->format == FORMAT_TEXT) {
 		fwrite(element, 1, strnlen(element, size), stdout);
 		putchar_unlocked('\n');

@@ -325,6 +325,7 @@ static int64_t tail_ring(const struct target *target, struct shmkit_ring_reader 
 	bool began = false;
 
 	while (result >= 0 && !ferror(stdout)) {
+		lost = 0;
 		result = began && tail.follow ? shmkit_ring_reader_wait(reader, elements, BATCH, &lost, tail.timeout_ns)
 					      : shmkit_ring_reader_read(reader, elements, BATCH, &lost);
 		/* what was gone before it began was not missed */
@@ -336,12 +337,16 @@ static int64_t tail_ring(const struct target *target, struct shmkit_ring_reader 
 			began = true;
 			continue;
 		}
+		/* those that were there, and not those that come meanwhile */
+		if (!tail.follow && result > 0 && (uint64_t)result > before - printed)
+			result = (int64_t)(before - printed);
 		for (int64_t i = 0; i < result; i++)
 			target_print(target, elements + (uint64_t)i * target->entry.element_size);
 		printed += result > 0 ? (uint64_t)result : 0;
 		began = true;
-		if (result < (int64_t)BATCH)
-			fflush(stdout);
+		fflush(stdout);
+		if (!tail.follow && printed >= before)
+			break;
 	}
 	free(elements);
 	return result < 0 && result != -ESHUTDOWN && result != -ETIMEDOUT ? result : (int64_t)printed;
