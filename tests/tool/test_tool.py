@@ -296,7 +296,7 @@ def test_recordings_are_replayed_and_damaged_ones_refused():
         assert shmkit("pop", name + "/s").stdout == shmkit("pop", name + "/r").stdout
         with open(file, "rb") as recording:
             whole = recording.read()
-        for size, expect in ((10, 4), (len(whole) - 5, 5)):
+        for size, expect in ((10, 4), (len(whole) - 5, 5), (whole.index(b"\n") + 9, 5)):
             assert shmkit("replay", "--fast", "-", name + "/s", given=whole[:size], expect=expect).stderr
         spoilt = bytearray(whole)
         at = whole.index(b"\n") + 1 + 16

@@ -46,14 +46,6 @@ static void must(int64_t result)
 		fail(result);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
 /* ---- the work ---- */
 
 static void queue_pair(struct bench *bench)
@@ -207,6 +199,10 @@ static pid_t start_peer(const struct work *work, const char *name)
 	struct bench bench;
 	pid_t pid = work->peer ? fork() : -1;
 
+	if (work->peer && pid < 0) {
+		cli_say("there is no process for the other side: %s", strerror(errno));
+		exit(EXIT_OPEN);
+	}
 	if (pid != 0)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -224,11 +220,11 @@ static int by_value(const void *one, const void *other)
 
 static uint64_t run_count(const struct work *work, struct bench *bench, uint64_t count)
 {
-	uint64_t began = now_ns();
+	uint64_t began = cli_now_ns();
 
 	for (uint64_t i = 0; i < count; i++)
 		work->once(bench);
-	return now_ns() - began;
+	return cli_now_ns() - began;
 }
 
 /* Nanoseconds for one element, sorted. */

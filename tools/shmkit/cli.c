@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <vis.h>
 #include <wchar.h>
@@ -244,6 +245,24 @@ const char *cli_duration(uint64_t ns)
 	snprintf(buffer, sizeof(buffers[0]), (double)ns / units[unit].ns < 10 && unit ? "%.1f %s" : "%.0f %s",
 		 (double)ns / units[unit].ns, units[unit].unit);
 	return buffer;
+}
+
+uint64_t cli_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+void cli_sleep_until(uint64_t when_ns)
+{
+	struct timespec until = {
+		.tv_sec = (time_t)(when_ns / UINT64_C(1000000000)), .tv_nsec = (long)(when_ns % UINT64_C(1000000000)),
+	};
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+		;
 }
 
 static const struct { uint32_t kind; const char *name, *word; } kinds[] = {

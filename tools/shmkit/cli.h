@@ -123,6 +123,10 @@ const char *cli_escaped(const char *text);
 const char *cli_human(uint64_t bytes);
 const char *cli_duration(uint64_t ns);
 
+/* CLOCK_MONOTONIC. */
+uint64_t cli_now_ns(void);
+void cli_sleep_until(uint64_t when_ns);
+
 /* "queue", "atomic u64"; "kind 99" of what this version does not know. */
 const char *cli_kind_name(uint32_t kind);
 

@@ -196,7 +196,7 @@ static int run_gc(int argc, char **argv)
 	};
 	struct found_segment *found;
 	struct sheet *sheet;
-	int first, result = EXIT_NO;
+	int first, result = EXIT_NO, failed = EXIT_YES;
 	int64_t count;
 
 	CLI_OPTIONS(first, argc, argv, &commands_health[2], options, "y", gc_option);
@@ -219,7 +219,7 @@ static int run_gc(int argc, char **argv)
 
 			action = removed ? "could not be removed" : "removed";
 			if (removed)
-				cli_failed(removed);
+				failed = cli_failed(removed);
 		} else if (remove) {
 			action = "remove (--yes)";
 		}
@@ -232,7 +232,7 @@ static int run_gc(int argc, char **argv)
 	}
 	free(found);
 	sheet_print(sheet);
-	return result;
+	return failed ? failed : result;
 }
 
 const struct command commands_health[] = {

@@ -8,16 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BATCH_BYTES (64u << 10)             /* of elements in one call */
 #define INPUT_BYTES (1u << 20)              /* more for a line that is longer */
 #define KINDS (UINT64_C(1) << SHMKIT_KIND_QUEUE | UINT64_C(1) << SHMKIT_KIND_RING)
-
-static uint64_t batch_of(const struct target *target)
-{
-	uint64_t count = BATCH_BYTES / target->entry.element_size;
-
-	return count ? count : 1;
-}
 
 /* ---- push ---- */
 
@@ -282,7 +274,7 @@ static int run_push(int argc, char **argv)
 	if (filler.result == EXIT_YES && push.overwrite && target.entry.kind != SHMKIT_KIND_RING)
 		filler.result = cli_usage("--overwrite is for rings; '%s' is a queue", cli_escaped(target.entry.name));
 	if (filler.result == EXIT_YES) {
-		filler.room = batch_of(&target);
+		filler.room = target_batch(&target);
 		filler.elements = reallocarray(NULL, filler.room, target.entry.element_size);
 		if (!filler.elements)
 			abort();
@@ -361,7 +353,7 @@ static int64_t lease_one(const struct target *target)
 
 static int pop_all(struct target *target)
 {
-	uint64_t room = batch_of(target), done = 0;
+	uint64_t room = target_batch(target), done = 0;
 	unsigned char *elements = reallocarray(NULL, room, target->entry.element_size);
 	int result = EXIT_YES;
 

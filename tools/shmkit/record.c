@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #define RECORDING_VERSION 1
-#define BATCH 1024u
 #define HEADER_SIZE 8192u
 #define PROGRESS_NS UINT64_C(200000000)
 
@@ -32,19 +31,11 @@ struct batch {
 	uint64_t time_ns, lost, count;
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
 /* Where it has come to, on a terminal; to: 0 unknown. */
 static void progress(const char *what, uint64_t done, uint64_t bytes, uint64_t total, bool last)
 {
 	static uint64_t shown;
-	uint64_t now = now_ns();
+	uint64_t now = cli_now_ns();
 
 	if (!isatty(STDERR_FILENO) || (!last && now - shown < PROGRESS_NS))
 		return;
@@ -98,22 +89,25 @@ static void write_header(const struct target *target, const char *path, FILE *fi
 static int64_t record_all(const struct target *target, struct shmkit_ring_reader *reader, FILE *file)
 {
 	size_t size = target->entry.element_size;
-	unsigned char *elements = reallocarray(NULL, BATCH, size);
-	uint64_t began = now_ns(), done = 0, lost, all_lost = 0;
+	unsigned char *elements = reallocarray(NULL, target_batch(target), size);
+	uint64_t began = cli_now_ns(), done = 0, lost, all_lost = 0;
 	int64_t got = 0;
 
 	if (!elements)
 		abort();
 	while (!stop_wanted() && !ferror(file) && (!recording.count || done < recording.count)) {
-		uint64_t wanted = recording.count && recording.count - done < BATCH ? recording.count - done : BATCH;
+		uint64_t wanted = recording.count && recording.count - done < target_batch(target) ? recording.count - done : target_batch(target);
 		struct batch batch;
 
+		lost = 0;
 		got = shmkit_ring_reader_wait(reader, elements, wanted, &lost, recording.timeout_ns);
 		if (got == -EINTR || got == -ECANCELED)
 			continue;
-		if (got <= 0)
+		if (got <= 0) {
+			all_lost += lost;
 			break;
-		batch = (struct batch){ now_ns() - began, lost, (uint64_t)got };
+		}
+		batch = (struct batch){ cli_now_ns() - began, lost, (uint64_t)got };
 		fwrite(&batch, sizeof(batch), 1, file);
 		fwrite(elements, size, (size_t)got, file);
 		done += (uint64_t)got;
@@ -238,16 +232,6 @@ static uint64_t read_header(FILE *file, const char *path)
 	return (uint64_t)size;
 }
 
-static void wait_until(uint64_t when_ns)
-{
-	struct timespec until = {
-		.tv_sec = (time_t)(when_ns / UINT64_C(1000000000)), .tv_nsec = (long)(when_ns % UINT64_C(1000000000)),
-	};
-
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
-		;
-}
-
 /* All of it; what was pushed, or -errno. */
 static int64_t push_all(struct target *target, const unsigned char *elements, uint64_t count)
 {
@@ -272,17 +256,23 @@ static int64_t push_all(struct target *target, const unsigned char *elements, ui
 static int replay_all(struct target *target, FILE *file, const char *path)
 {
 	size_t size = target->entry.element_size;
-	uint64_t began = now_ns(), done = 0, room = 0, bytes = 0;
+	uint64_t began = cli_now_ns(), done = 0, room = 0, bytes = 0;
 	struct stat whole = { .st_size = 0 };
 	unsigned char *elements = NULL;
 	int result = EXIT_YES;
 	struct batch batch;
+	size_t got;
 
 	if (fstat(fileno(file), &whole) != 0)
 		whole.st_size = 0;
-	while (result == EXIT_YES && fread(&batch, sizeof(batch), 1, file) == 1) {
+	while (result == EXIT_YES && (got = fread(&batch, 1, sizeof(batch), file)) != 0) {
 		int64_t pushed;
 
+		if (got != sizeof(batch)) {
+			cli_say("%s ends within a batch, behind element %" PRIu64, path, done);
+			result = EXIT_DAMAGED;
+			break;
+		}
 		if (batch.count < 1 || batch.count > UINT32_MAX || batch.count > (uint64_t)(INT64_MAX) / size) {
 			cli_say("%s is damaged behind element %" PRIu64, path, done);
 			result = EXIT_DAMAGED;
@@ -305,7 +295,7 @@ static int replay_all(struct target *target, FILE *file, const char *path)
 			break;
 		}
 		if (replay.speed > 0)
-			wait_until(began + (uint64_t)((double)batch.time_ns / replay.speed));
+			cli_sleep_until(began + (uint64_t)((double)batch.time_ns / replay.speed));
 		pushed = push_all(target, elements, batch.count);
 		if (pushed < 0)
 			result = cli_failed(pushed);
@@ -315,6 +305,10 @@ static int replay_all(struct target *target, FILE *file, const char *path)
 		progress("replayed", done, bytes, (uint64_t)whole.st_size, false);
 	}
 	progress("replayed", done, bytes, (uint64_t)whole.st_size, true);
+	if (ferror(file)) {
+		cli_say("%s: %s", path, strerror(errno));
+		result = EXIT_OPEN;
+	}
 	free(elements);
 	return result == EXIT_YES && done == 0 ? EXIT_NO : result;
 }

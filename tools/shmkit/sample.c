@@ -5,14 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-static uint64_t monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
 static void *grow(void *list, size_t count, size_t size)
 {
 	/* to the next power of two */
@@ -108,7 +100,7 @@ struct sample *sample_take(const char *name)
 	sample->error = shmkit_segment_open(name, SHMKIT_READ_ONLY | SHMKIT_SEGMENT_GUARD, &segment);
 	if (sample->error)
 		return sample;
-	sample->when_ns = monotonic_ns();
+	sample->when_ns = cli_now_ns();
 	sample->error = shmkit_segment_get_info(segment, &info);
 	sample->info = info;
 	if (sample->error == 0)

@@ -68,16 +68,6 @@ static void print_line(const struct sample *now, const struct sample *earlier)
 	json_decref(line);
 }
 
-static void sleep_until(uint64_t when_ns)
-{
-	struct timespec until = {
-		.tv_sec = (time_t)(when_ns / UINT64_C(1000000000)), .tv_nsec = (long)(when_ns % UINT64_C(1000000000)),
-	};
-
-	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
-		;
-}
-
 static int run_stat(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -109,7 +99,7 @@ static int run_stat(int argc, char **argv)
 		sample_free(earlier);
 		earlier = now;
 		next += (uint64_t)interval_ns;
-		sleep_until(next);
+		cli_sleep_until(next);
 		now = sample_take(argv[first]);
 	}
 	result = EXIT_YES;

@@ -8,6 +8,7 @@
 
 #define DEFAULT_SCHEMA "line:char[256]"
 #define DEFAULT_CAPACITY 1024u
+#define BATCH_BYTES (64u << 10)
 
 bool target_option(struct target_options *options, int option, char *argument, bool *ret_known)
 {
@@ -207,6 +208,13 @@ void target_close(struct target *target)
 	schema_free(&target->schema);
 	shmkit_segment_close(target->segment);
 	target->segment = NULL;
+}
+
+uint64_t target_batch(const struct target *target)
+{
+	uint64_t count = BATCH_BYTES / target->entry.element_size;
+
+	return count ? count : 1;
 }
 
 /* ---- printing ---- */

@@ -78,6 +78,9 @@ int target_open(const char *path, uint32_t flags, const struct target_options *o
 		struct target *ret_target);
 void target_close(struct target *target);
 
+/* Elements for one call: 64 KiB of them, or one. */
+uint64_t target_batch(const struct target *target);
+
 /* Prints one element in the target's format, not FORMAT_CHOOSE, to standard output. */
 void target_print(const struct target *target, const void *element);
 

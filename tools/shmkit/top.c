@@ -452,18 +452,10 @@ static int64_t left_ms(uint64_t began_ns)
 	return passed >= view.interval_ns ? 0 : (view.interval_ns - passed + 999999) / 1000000;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
 /* One interval: shows, and answers keys until it is over. */
 static enum action stay(const struct samples *now, const struct samples *earlier, bool one_only)
 {
-	uint64_t began = now_ns();
+	uint64_t began = cli_now_ns();
 	enum action action = GO_ON;
 
 	while (action == GO_ON) {

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BATCH 256u
 
 /* ---- walking the elements ---- */
 
@@ -34,11 +33,11 @@ static int64_t walk_array(const struct target *target, struct range range, visit
 {
 	uint64_t end = range.count && range.count < target->entry.capacity - range.from ? range.from + range.count
 											 : target->entry.capacity;
-	unsigned char *elements = room_for(target, BATCH);
+	unsigned char *elements = room_for(target, target_batch(target));
 	int64_t result = 0;
 
 	for (uint64_t at = range.from; result == 0 && at < end;) {
-		uint64_t some = end - at < BATCH ? end - at : BATCH;
+		uint64_t some = end - at < target_batch(target) ? end - at : target_batch(target);
 
 		result = shmkit_array_read(target->array, at, some, elements);
 		for (uint64_t i = 0; result == 0 && i < some; i++)
@@ -72,14 +71,14 @@ static int64_t walk_pool(const struct target *target, struct range range, visit 
 static int64_t walk_ring(const struct target *target, struct range range, visit each, void *context)
 {
 	uint64_t pushed = shmkit_ring_total_pushed(target->ring), seen = 0, lost;
-	unsigned char *elements = room_for(target, BATCH);
+	unsigned char *elements = room_for(target, target_batch(target));
 	struct shmkit_ring_reader *reader = NULL;
 	int64_t result = shmkit_ring_reader_open(target->ring, SHMKIT_READ_FROM_OLDEST, &reader);
 
 	if (result == 0 && range.from)
 		result = shmkit_ring_reader_seek(reader, range.from);
 	while (result >= 0 && (!range.count || seen < range.count)) {
-		uint64_t wanted = range.count && range.count - seen < BATCH ? range.count - seen : BATCH, at;
+		uint64_t wanted = range.count && range.count - seen < target_batch(target) ? range.count - seen : target_batch(target), at;
 
 		result = shmkit_ring_reader_read(reader, elements, wanted, &lost);
 		if (result <= 0)
@@ -320,14 +319,14 @@ static int64_t tail_ring(const struct target *target, struct shmkit_ring_reader 
 {
 	uint64_t pushed = shmkit_ring_total_pushed(target->ring), printed = 0, lost;
 	uint64_t before = tail.count < target->entry.capacity ? tail.count : target->entry.capacity;
-	unsigned char *elements = room_for(target, BATCH);
+	unsigned char *elements = room_for(target, target_batch(target));
 	int64_t result = shmkit_ring_reader_seek(reader, pushed > before ? pushed - before : 0);
 	bool began = false;
 
 	while (result >= 0 && !ferror(stdout)) {
 		lost = 0;
-		result = began && tail.follow ? shmkit_ring_reader_wait(reader, elements, BATCH, &lost, tail.timeout_ns)
-					      : shmkit_ring_reader_read(reader, elements, BATCH, &lost);
+		result = began && tail.follow ? shmkit_ring_reader_wait(reader, elements, target_batch(target), &lost, tail.timeout_ns)
+					      : shmkit_ring_reader_read(reader, elements, target_batch(target), &lost);
 		/* what was gone before it began was not missed */
 		if (lost && began)
 			cli_say("%" PRIu64 " element%s overwritten before they were read", lost, lost == 1 ? " was" : "s were");
